@@ -1,0 +1,63 @@
+# MosaicBench: `make demo` runs the demo benchmark to its report, `make test` passes the tests; both set up first.
+SHELL := /bin/bash
+PYTHON ?= python3
+CORES ?= $(shell nproc)
+STUDY ?= config/config.yaml
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/default
+LOCK_HASH = $(shell sha256sum envs/main.lock | cut -c1-16)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test study dry-run retry-failed lint format docs clean
+
+help:  ## Say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup:  ## Create .venv with the pinned dependencies (nothing is done if it is up to date)
+	@if [ "$$(cat $(VENV)/.lock-hash 2>/dev/null)" != "$(LOCK_HASH)" ]; then \
+	  set -e; \
+	  $(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "MosaicBench is pinned for Python 3.11, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2]'; \
+	  echo "Set-up: creating $(VENV) (one time, about three minutes)"; \
+	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	  echo "Set-up: installing torch"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0; \
+	  echo "Set-up: installing envs/main.lock ($$(grep -c == envs/main.lock) packages)"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/main.lock; \
+	  echo "$(LOCK_HASH)" > $(VENV)/.lock-hash; \
+	  echo "Set-up: done"; \
+	fi
+
+demo: setup  ## Run the demo benchmark to results/demo/report.html
+	@echo "Demo: config/config.yaml on $(CORES) cores"
+	@$(RUN) $(ARGS)
+	@echo "Demo: the report is results/demo/report.html"
+
+study: setup  ## Run a study: make study STUDY=config/studies/real_smoke.yaml ARGS="--config data_dir=DIR"
+	@$(RUN) --configfile $(STUDY) $(ARGS)
+
+dry-run: setup  ## Say what a study would do: make dry-run STUDY=...
+	@$(RUN) --configfile $(STUDY) --dry-run --quiet $(ARGS)
+
+retry-failed: setup  ## Train the failed runs of a study again: make retry-failed STUDY=...
+	@$(BIN)/python -m workflow retry-failed --configfile $(STUDY)
+	@$(RUN) --configfile $(STUDY) $(ARGS)
+
+test: setup  ## Run the tests
+	@echo "Tests: running (browser, R, SLURM and data tests run where these are there)"
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" \
+	  $(BIN)/python -m pytest -n $(CORES) --dist worksteal $(ARGS)
+
+lint: setup  ## Check the form of the code and the workflow
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/snakemake --lint
+
+format: setup  ## Format the code and the workflow
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . && $(BIN)/snakefmt Snakefile workflow/rules
+
+docs: setup  ## Write the generated documents anew
+	@$(BIN)/python -m benchmarks document-metrics --output docs/metrics.md
+
+clean:  ## Remove caches (results and .venv stay)
+	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

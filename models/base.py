@@ -1,0 +1,175 @@
+"""The contract that every model fulfils, and the declaration by which it is planned."""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Mapping
+
+import numpy as np
+
+from benchmarks.errors import InputError, did_you_mean
+from benchmarks.formats import Multimodal, Prediction
+
+
+class DivergedError(RuntimeError):
+    """Training went to NaN, to infinity, or away without return; the run is recorded as ``diverged``."""
+
+
+class NotAvailableError(RuntimeError):
+    """What a model needs is not installed; the run is recorded as ``not_available`` with the remedy."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a model is and what it can take. The planner reads this, never the user's wishes.
+
+    Attributes
+    ----------
+    name
+        Registry name: lower case, words joined by hyphens.
+    title
+        Name as its authors write it.
+    summary
+        One sentence: what the model does.
+    kind
+        ``control``, ``composed`` (written here from a paper), ``wrapped`` (a package) or ``r``.
+    paper
+        Citation with DOI; empty for controls.
+    licence
+        Licence of the wrapped software or, for composed models, of this repository.
+    modality_sets
+        The sets of modalities that the model can be trained on. The planner gives it the largest one that the
+        data set has; a data set with none of them is ``not applicable``.
+    unpaired
+        Whether observations that lack some of the modalities may be present.
+    needs_paired
+        Whether at least some observations must have every modality.
+    batches
+        Whether the model corrects for batches.
+    predicts
+        Whether it predicts a missing modality.
+    uncertainty
+        Whether the prediction comes with a standard deviation.
+    needs_truth
+        True for controls alone: they are handed the truth.
+    environment
+        Name of the environment in ``envs/`` that runs it.
+    gpu
+        Whether a GPU is of use.
+    version
+        Raise it when the model's code changes its results: finished runs are then trained again.
+    defaults
+        Hyperparameters with their default values; nothing else may be set.
+    origins
+        For each hyperparameter, where its default comes from.
+    """
+
+    name: str
+    title: str
+    summary: str
+    kind: str
+    modality_sets: tuple[tuple[str, ...], ...]
+    paper: str = ""
+    licence: str = "BSD-3-Clause"
+    unpaired: bool = False
+    needs_paired: bool = True
+    batches: bool = False
+    predicts: bool = False
+    uncertainty: bool = False
+    needs_truth: bool = False
+    environment: str = "main"
+    gpu: bool = False
+    version: int = 1
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def modalities_for(self, available: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The modalities that the model uses of those `available`; ``None`` if it cannot use them."""
+        fitting = [names for names in self.modality_sets if set(names) <= set(available)]
+        return max(fitting, key=len) if fitting else None
+
+    def reason_not_applicable(self, available: tuple[str, ...], unpaired_fraction: float) -> str | None:
+        """Why the model cannot run on such a design, or ``None`` if it can."""
+        modalities = self.modalities_for(available)
+        if modalities is None:
+            wanted = " or ".join("+".join(names) for names in self.modality_sets)
+            return f"takes {wanted}; the data set has {'+'.join(available)}"
+        if unpaired_fraction > 0 and not self.unpaired:
+            return "takes paired cells only"
+        if unpaired_fraction >= 1 and self.needs_paired:
+            return "needs some paired cells"
+        return None
+
+    def hyperparameters(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults with `overrides`; an unknown name is an :class:`InputError`."""
+        for name in overrides:
+            if name not in self.defaults:
+                raise InputError(f"model {self.name!r} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}")
+        return {**self.defaults, **overrides}
+
+
+class IntegrationModel(ABC):
+    """A model under test: ``fit``, then ``embed`` and, where it declares so, ``predict``.
+
+    A subclass sets ``declaration`` at class level and imports heavy packages inside its methods: the planner
+    imports every module of the registry. It raises :class:`DivergedError` when training diverges; any other
+    exception is recorded as ``failed`` with its message.
+    """
+
+    declaration: ClassVar[Declaration]
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        self.hyperparameters = self.declaration.hyperparameters(hyperparameters)
+        self.loss_history: dict[str, list[float]] = {}
+        self.epochs: int | None = None
+        self.warnings: list[str] = []
+        self._started = time.monotonic()
+
+    @abstractmethod
+    def fit(self, design: Multimodal, seed: int, device: str) -> None:
+        """Train on a visible design.
+
+        Parameters
+        ----------
+        design
+            Raw counts; ``obs`` has ``batch`` and ``group``; ``uns["n_cell_types"]`` is a hint for mixture priors.
+            Observations may lack modalities (see :attr:`Multimodal.rows`) if the declaration allows it.
+        seed
+            Seeds every random number that the model draws.
+        device
+            ``cpu`` or ``cuda``.
+        """
+
+    @abstractmethod
+    def embed(self) -> np.ndarray:
+        """Return the embedding of all observations of the design: float32, observations x latent."""
+
+    def predict(self, modality: str) -> Prediction:
+        """Predict `modality` for the observations that lack it."""
+        raise NotImplementedError(f"{self.declaration.name} does not predict")
+
+    def components(self) -> np.ndarray | None:
+        """Return the model's own mixture component of each observation, where it has a mixture."""
+        return None
+
+    def progress(self, epoch: int, total: int, **losses: float) -> None:
+        """Record one epoch's losses, print epoch, losses and time left, and stop if a loss is not finite.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is NaN or infinite.
+        """
+        self.epochs = epoch
+        for name, value in losses.items():
+            self.loss_history.setdefault(name, []).append(float(value))
+        if any(not np.isfinite(value) for value in losses.values()):
+            raise DivergedError(f"loss is not finite in epoch {epoch} of {total}: {losses}")
+        if epoch == 1 or epoch == total or epoch % max(1, total // 20) == 0:
+            elapsed = time.monotonic() - self._started
+            left = elapsed / epoch * (total - epoch)
+            text = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
+            print(f"epoch {epoch}/{total}  {text}  {elapsed:.0f} s, about {left:.0f} s left", file=sys.stderr, flush=True)

@@ -1,0 +1,57 @@
+"""The models by name. Adding one is a module and a line here; the contract tests then run on it unasked."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from benchmarks.errors import InputError, did_you_mean
+from models.base import Declaration, IntegrationModel
+
+_CLASSES = {
+    "random": "models.controls:RandomEmbedding",
+    "collapsed": "models.controls:CollapsedEmbedding",
+    "oracle": "models.controls:OracleEmbedding",
+    "pca": "models.pca:JointPCA",
+    "wnn": "models.wnn:WeightedNearestNeighbours",
+    "mofa": "models.mofa:MOFA",
+    "multivi": "models.multivi:MultiVI",
+}
+
+
+def names() -> list[str]:
+    """Names of all models, in the order of the registry."""
+    return list(_CLASSES)
+
+
+@cache
+def model_class(name: str) -> type[IntegrationModel]:
+    """The class of the model called `name`.
+
+    A third party's model needs no line in the registry: ``package.module:Class`` names any class on Python's path.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or names something that is no :class:`IntegrationModel`.
+    """
+    target = name if ":" in name else _CLASSES.get(name)
+    if target is None:
+        raise InputError(f"unknown model {name!r}{did_you_mean(name, _CLASSES)}")
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise InputError(f"unknown model {name!r}: no module {error.name!r} on Python's path") from error
+        raise
+    except AttributeError as error:
+        raise InputError(f"unknown model {name!r}: {module} has no {attribute!r}") from error
+    if not (isinstance(found, type) and issubclass(found, IntegrationModel)):
+        raise InputError(f"model {name!r} is no subclass of models.base.IntegrationModel")
+    return found
+
+
+def declaration(name: str) -> Declaration:
+    """The declaration of the model called `name`."""
+    return model_class(name).declaration
