@@ -1,0 +1,66 @@
+"""MosaicBench: which multimodal integration model, how many cells, and how many of them paired?"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+sys.path.insert(0, workflow.basedir)
+
+from benchmarks.errors import InputError
+from workflow import configuration, planning
+from workflow.session import adopt_interrupted_session
+
+# A study given with --configfile stands alone; without one, the demo runs.
+if "study" not in config:
+
+    configfile: Path(workflow.basedir) / "config" / "config.yaml"
+
+
+try:
+    STUDY = configuration.load_study(config, workflow.configfiles)
+    PLAN = planning.make_plan(STUDY)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = STUDY.results_dir
+SHARED = f"{RESULTS}/shared"
+FOLDER = f"{RESULTS}/{STUDY.name}"
+
+adopt_interrupted_session(workflow)
+
+
+onstart:
+    # Not in a dry run: a study can be planned where its data are not.
+    try:
+        planning.check_sources(PLAN)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+# Every job sees this repository's packages and, unless a deployment method brings an environment of its own, the
+# Python that runs Snakemake, wherever Snakemake was started and whatever is active there.
+PREFIX = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; "
+if not workflow.deployment_settings.deployment_method:
+    PREFIX += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+shell.prefix(PREFIX)
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/designs.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/study.smk"
+
+
+rule all:
+    """Everything of the study, up to its report."""
+    default_target: True
+    input:
+        report=f"{FOLDER}/report.html",
+        scores=f"{FOLDER}/scores.parquet",
+        summary=f"{FOLDER}/summary.parquet",

@@ -1,0 +1,205 @@
+"""Configuration: good studies load, and every bad one gets a message with file, key, value and remedy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.errors import InputError
+from benchmarks.documents import load_yaml
+from workflow.configuration import load_study, load_variants
+from workflow.planning import check_sources, make_plan, metrics_key
+
+GOOD = {"study": "s", "datasets": ["simulated_tiny"], "models": ["random", "pca"]}
+
+
+def load(tmp_path: Path, **changes):
+    """Load a study file with changes; ``key=None`` with a leading ``-`` in `changes` is not needed here."""
+    content = {key: value for key, value in {**GOOD, "results_dir": str(tmp_path / "results"), **changes}.items() if value != "REMOVE"}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_study(load_yaml(file), [file])
+
+
+def test_shipped_studies_load(root, monkeypatch):
+    monkeypatch.chdir(root)
+    files = [root / "config" / "config.yaml", *sorted((root / "config" / "studies").glob("*.yaml"))]
+    assert len(files) >= 2
+    for file in files:
+        study = load_yaml(file)
+        if file.stem == "config":
+            assert make_plan(load_study(study, [file])).runs
+
+
+def test_every_configuration_key_is_documented(root):
+    schema = yaml.safe_load((root / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+    text = (root / "config" / "README.md").read_text(encoding="utf-8")
+    keys = set(schema["properties"])
+    for part in ("designs", "limits", "umaps"):
+        keys |= set(schema["properties"][part]["properties"])
+    keys |= set(schema["$defs"]["filter"]["properties"])
+    assert not [key for key in keys if f"`{key}`" not in text]
+
+
+BAD = [
+    ({"study": "REMOVE"}, ["study", "missing"]),
+    ({"study": "No Good"}, ["study", "'No Good'", "lower-case"]),
+    ({"study": "shared"}, ["study", "reserved"]),
+    ({"models": []}, ["models", "empty"]),
+    ({"models": ["pcaa"]}, ["models[0]", "'pcaa'", "did you mean 'pca'"]),
+    ({"models": ["pca", "pca"]}, ["models", "twice"]),
+    ({"models": "pca"}, ["models", "not a list"]),
+    ({"datasets": ["simulated_tiyn"]}, ["datasets[0]", "did you mean 'simulated_tiny'"]),
+    ({"datasets": [{"name": "simulated_tiny", "cells": [5]}]}, ["datasets[0].cells", "unknown key"]),
+    ({"datasets": [{"n_cells": [5]}]}, ["datasets[0]", "name", "missing"]),
+    ({"designs": {"n_cells": [10**7]}}, ["designs.n_cells", "10000000", "lower"]),
+    ({"designs": {"n_cells": ["many"]}}, ["designs.n_cells[0]", "'many'"]),
+    ({"designs": {"unpaired_fraction": [1.5]}}, ["designs.unpaired_fraction[0]", "1.5", "above 1"]),
+    ({"designs": {"unpaired_fraction": [-0.5]}}, ["designs.unpaired_fraction[0]", "-0.5", "below 0"]),
+    ({"designs": {"replicates": 0}}, ["designs.replicates", "below 1"]),
+    ({"designs": {"replicates": True}}, ["designs.replicates", "whole number"]),
+    ({"designs": {"modalities": ["rna", "methylation"]}}, ["designs.modalities", "'methylation'"]),
+    ({"designs": {"modalities": ["rna"], "unpaired_fraction": [0.5]}}, ["designs.unpaired_fraction", "needs two"]),
+    ({"designs": {"features": {"atac": {"top_fracton": 0.5}}}}, ["designs.features.atac.top_fracton", "did you mean 'top_fraction'"]),
+    ({"designs": {"held_out": [["type", "x"]]}}, ["designs.held_out", "'x'"]),
+    ({"designs": {"replicate": 3}}, ["designs.replicate", "did you mean 'replicates'"]),
+    ({"hyperparameters": {"pca": {"latent": 3}}}, ["hyperparameters.pca.latent", "unknown hyperparameter"]),
+    ({"hyperparameters": {"wnn": {}}}, ["hyperparameters.wnn", "not among"]),
+    ({"training_seeds": [-1]}, ["training_seeds[0]", "-1"]),
+    ({"metrics": ["nmi"]}, ["metrics[0]", "'nmi'"]),
+    ({"device": "gpu"}, ["device", "'gpu'"]),
+    ({"threads": 0}, ["threads", "below 1"]),
+    ({"limits": {"wall_minutes": 0}}, ["limits.wall_minutes", "0"]),
+    ({"limits": {"memory": 5}}, ["limits.memory", "did you mean 'memory_mb'"]),
+    ({"data_dir": "no/such/folder"}, ["data_dir", "'no/such/folder'"]),
+    ({"datasets_file": "none.yaml"}, ["none.yaml"]),
+    ({"models_file": "none.yaml"}, ["none.yaml", "no such file"]),
+    ({"colour": "blue"}, ["colour", "unknown key"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "parts"), BAD, ids=[str(changes)[:50] for changes, _ in BAD])
+def test_bad_studies_name_file_key_value_and_remedy(tmp_path, changes, parts):
+    with pytest.raises(InputError) as error:
+        load(tmp_path, **changes)
+    message = str(error.value)
+    for part in parts:
+        assert part in message, message
+    assert ".yaml" in message or "--config" in message
+    assert not (tmp_path / "results").exists()
+
+
+def test_all_problems_are_reported_at_once(tmp_path):
+    with pytest.raises(InputError) as error:
+        load(tmp_path, models=["pcaa"], metrics=["nope"], hyperparameters={"wnn": {}})
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_a_value_from_the_command_line_is_named_as_such(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(GOOD), encoding="utf-8")
+    with pytest.raises(InputError, match="command line"):
+        load_study({**GOOD, "device": "gpu"}, [file])
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("study: [", "not valid YAML"),
+        ("- a\n- b\n", "not a mapping"),
+        ("study: a\nstudy: b\n", "given twice"),
+        ("study: !!python/object/apply:os.system ['touch x']\n", "not valid YAML"),
+        ("a: &a [*a]\n", ""),
+    ],
+)
+def test_malformed_yaml_is_refused(tmp_path, text, part):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        load_study(load_yaml(file), [file])
+    assert "bad.yaml" in str(error.value) and part in str(error.value)
+    assert not Path("x").exists()
+
+
+def test_unwritable_results_folder(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="not a folder"):
+        load(tmp_path, results_dir=str(tmp_path / "file" / "results"))
+
+
+def test_missing_data_files_are_named_before_any_job_starts(tmp_path):
+    with pytest.raises(InputError, match=r"datasets\[0\]: .*bmmc_multiome.*data_dir=FOLDER"):
+        load(tmp_path, datasets=["bmmc_multiome"])
+    # A data set whose size is declared can be planned (and dry-run) without its file, but not run.
+    registry = tmp_path / "datasets.yaml"
+    entry = {"format": "h5mu", "path": "absent.h5mu", "modalities": ["rna", "atac"], "n_cells": 100}
+    registry.write_text(yaml.safe_dump({"absent": entry}), encoding="utf-8")
+    plan = make_plan(load(tmp_path, datasets=["absent"], datasets_file=str(registry)))
+    assert len(plan.runs) == 2
+    with pytest.raises(InputError, match=r"datasets\.yaml: absent: .*absent\.h5mu: no such file; .*data_dir"):
+        check_sources(plan)
+    check_sources(make_plan(load(tmp_path)))
+
+
+def test_variants_are_checked(tmp_path):
+    cases = {
+        "pca: {model: pca}": "a model's own",
+        "x: {model: pcaa}": "did you mean 'pca'",
+        "x: {model: pca, hyperparameters: {latents: 3}}": "unknown hyperparameter",
+        "x: {model: multivi, modalities: [protein]}": "takes",
+        "X Y: {model: pca}": "X Y",
+        "x: {hyperparameters: {}}": "missing",
+    }
+    for text, part in cases.items():
+        file = tmp_path / "models.yaml"
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError) as error:
+            load_variants(file)
+        assert part in str(error.value) and "models.yaml" in str(error.value)
+
+
+def test_snakemake_prints_the_message_without_a_traceback(root, tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump({**GOOD, "models": ["pcaa"]}), encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-s", str(root / "Snakefile"), "--directory", str(tmp_path), "--configfile", str(file), "--cores", "1"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "study.yaml: models[0]: unknown model 'pcaa' (did you mean 'pca'?)" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_dry_run_of_the_demo_is_quick_to_plan(root, tmp_path):
+    """Guards the planner against heavy imports; the measured time is in docs/performance.md."""
+    command = [sys.executable, "-X", "importtime", "-c", "import workflow.planning, models.registry as r; [r.declaration(n) for n in r.names()]; import benchmarks.metrics.registry"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=120, env={**os.environ, "PYTHONPATH": str(root)})
+    assert result.returncode == 0, result.stderr[-2000:]
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines()}
+    heavy = {"torch", "scanpy", "scvi", "anndata", "mudata", "muon", "sklearn", "matplotlib", "igraph", "umap", "numba", "jax"}
+    assert not heavy & loaded
+
+
+def test_plan_marks_what_is_not_applicable_and_shares_paths_between_studies(tmp_path):
+    designs = {"n_cells": [50], "unpaired_fraction": [0.0, 0.5]}
+    first = make_plan(load(tmp_path, designs=designs))
+    second = make_plan(load(tmp_path, designs=designs, study="t", models=["pca"], hyperparameters={}))
+    assert {run.key for run in second.runs} < {run.key for run in first.runs}
+    changed = make_plan(load(tmp_path, designs=designs, hyperparameters={"pca": {"n_latent": 3}}))
+    moved = {run.key for run in first.runs} - {run.key for run in changed.runs}
+    assert {key.split("/")[2].split(".")[0] for key in moved} == {"pca"}
+    assert first.metrics_key != metrics_key(("nmi_leiden",))
+
+
+def test_ten_thousand_runs_have_ten_thousand_folders(tmp_path):
+    designs = {"n_cells": list(range(10, 110)), "replicates": 10, "unpaired_fraction": [0.0]}
+    plan = make_plan(load(tmp_path, designs=designs, models=["random", "collapsed", "oracle", "pca", "wnn"], training_seeds=[0, 1]))
+    assert len(plan.runs) == 10_000
+    assert len({run.key for run in plan.runs}) == 10_000

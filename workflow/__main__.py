@@ -1,0 +1,76 @@
+"""Commands about a study as a whole: ``python -m workflow {validate,plan,retry-failed} --configfile FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.errors import InputError
+from benchmarks.formats import write_json
+from benchmarks.documents import load_yaml
+from workflow.configuration import load_study
+from workflow.planning import make_plan, retry_candidates
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit status (2 for bad input, with the message alone)."""
+    parser = argparse.ArgumentParser(prog="python -m workflow", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("validate", "check a study and say what it would run"),
+        ("plan", "write the plan of a study as JSON"),
+        ("retry-failed", "remove the outputs of runs that failed, so that the next run trains them again"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--configfile", action="append", default=[], help="study file (default: config/config.yaml)")
+        command.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, as in Snakemake")
+        command.add_argument("--config-json", help="the whole configuration as JSON, in place of files")
+        if name == "plan":
+            command.add_argument("--output", required=True)
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    import yaml
+
+    files = options.configfile or ([] if options.config_json else ["config/config.yaml"])
+    config: dict = json.loads(options.config_json) if options.config_json else {}
+    for file in files:
+        config.update(load_yaml(file))
+    for item in options.config:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise InputError(f"--config {item}: give it as KEY=VALUE")
+        config[key] = yaml.safe_load(value)
+    study = load_study(config, files)
+    plan = make_plan(study)
+    if options.command == "plan":
+        write_json(options.output, plan.to_mapping())
+        return 0
+    if options.command == "validate":
+        skipped = len(plan.runs) - len(plan.trained)
+        print(
+            f"study {study.name}: {len(plan.datasets)} data sets, {len(plan.designs)} designs, "
+            f"{len(plan.trained)} runs to train, {skipped} not applicable, {len(study.metrics)} metrics"
+        )
+        return 0
+    results_dir = Path(study.results_dir)
+    found = retry_candidates(plan, results_dir)
+    for run, status in found:
+        folder = results_dir / "shared" / "runs" / run.key
+        for name in ("record.json", "embedding.h5ad", "prediction.h5mu"):
+            (folder / name).unlink(missing_ok=True)
+        print(f"{status}: {run.design.spec.dataset} {run.design.spec.name} {run.variant.name} seed {run.seed}: to be trained again")
+    print(f"{len(found)} of {len(plan.trained)} runs will be trained again by the next run of the workflow")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,309 @@
+"""Reading and checking a study's configuration, before any job starts.
+
+Every problem is reported with the file, the key, the value and the remedy; all problems of one study are
+reported together.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+from benchmarks.datasets.registry import DatasetEntry, load_registry
+from benchmarks.documents import load_yaml, schema_problems
+from benchmarks.errors import InputError, did_you_mean
+from models import registry as model_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository's folder: default registries and schemas are found from here, wherever Snakemake runs."""
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+
+DESIGN_DEFAULTS: dict[str, Any] = {
+    "n_cells": ["all"],
+    "unpaired_fraction": [0.0],
+    "replicates": 1,
+    "seed": 0,
+    "sampling": "uniform",
+    "modalities": "all",
+    "features": {},
+    "held_out": [],
+}
+
+DEFAULTS: dict[str, Any] = {
+    "description": "",
+    "results_dir": "results",
+    "data_dir": None,
+    "datasets_file": "config/datasets.yaml",
+    "models_file": "config/models.yaml",
+    "designs": {},
+    "hyperparameters": {},
+    "training_seeds": [0],
+    "predict": False,
+    "metrics": "all",
+    "device": "auto",
+    "threads": 1,
+    "limits": {},
+    "umaps": {},
+}
+
+LIMIT_DEFAULTS = {"wall_minutes": 120.0, "memory_mb": 8000}
+UMAP_DEFAULTS = {"max_embeddings": 40, "max_observations": 1500}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model under a name, with its hyperparameters and, optionally, fewer modalities than it could take."""
+
+    name: str
+    model: str
+    hyperparameters: Mapping[str, Any]
+    modalities: tuple[str, ...] | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class StudyDataset:
+    """A data set of a study with the designs made of it."""
+
+    name: str
+    entry: DatasetEntry
+    modalities: tuple[str, ...]
+    designs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked configuration."""
+
+    name: str
+    description: str
+    results_dir: str
+    data_dir: str | None
+    datasets_file: str
+    datasets: tuple[StudyDataset, ...]
+    variants: tuple[Variant, ...]
+    training_seeds: tuple[int, ...]
+    predict: bool
+    metrics: tuple[str, ...]
+    device: str
+    threads: int
+    wall_minutes: float
+    memory_mb: int
+    umaps: Mapping[str, int]
+    config: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+
+def load_variants(path: str | os.PathLike) -> dict[str, Variant]:
+    """All variants by name: every model of the registry, and what the models file adds.
+
+    Raises
+    ------
+    InputError
+        For an unknown model, an unknown hyperparameter, modalities that the model cannot take, or a variant that
+        takes the name of a model.
+    """
+    variants = {name: Variant(name, name, {}) for name in model_registry.names()}
+    content = load_yaml(path)
+    problems = schema_problems(content, SCHEMAS / "models.schema.yaml", str(path))
+    if not problems:
+        for name, entry in content.items():
+            where = f"{path}: {name}"
+            if name in model_registry.names():
+                problems.append(f"{where}: this name is a model's own; choose another for the variant")
+                continue
+            if entry["model"] not in model_registry.names():
+                problems.append(f"{where}.model: unknown model {entry['model']!r}{did_you_mean(entry['model'], model_registry.names())}")
+                continue
+            declared = model_registry.declaration(entry["model"])
+            modalities = tuple(entry["modalities"]) if "modalities" in entry else None
+            for key in entry.get("hyperparameters", {}):
+                if key not in declared.defaults:
+                    problems.append(f"{where}.hyperparameters.{key}: unknown hyperparameter{did_you_mean(key, declared.defaults)}")
+            if modalities is not None and set(modalities) not in [set(names) for names in declared.modality_sets]:
+                wanted = " or ".join("+".join(names) for names in declared.modality_sets)
+                problems.append(f"{where}.modalities: {declared.name} takes {wanted}, not {'+'.join(modalities)}; change the list")
+            variants[name] = Variant(name, entry["model"], entry.get("hyperparameters", {}), modalities, entry.get("description", ""))
+    if problems:
+        raise InputError("\n".join(problems))
+    return variants
+
+
+class _Locator:
+    """Names the file that a top-level key came from, or the command line."""
+
+    def __init__(self, files: Iterable[str | os.PathLike]) -> None:
+        self.contents = [(str(file), load_yaml(file)) for file in files]
+
+    def __call__(self, key: str, config: Mapping[str, Any]) -> str:
+        for file, content in reversed(self.contents):
+            if key not in config or (key in content and content[key] == config[key]):
+                return file
+        return "command line (--config)" if self.contents else "configuration"
+
+
+def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (), check_output: bool = True) -> Study:
+    """Check a configuration and return the study.
+
+    Parameters
+    ----------
+    config
+        The merged configuration: files, then command line.
+    files
+        The files that it came from, for the messages.
+    check_output
+        Whether to check that the results folder can be written.
+
+    Raises
+    ------
+    InputError
+        With one line a problem: file, key, value, remedy.
+    """
+    config = copy.deepcopy(dict(config))
+    files = [str(file) for file in files]
+    locate = _Locator(files)
+    problems = []
+    for line in schema_problems(config, SCHEMAS / "config.schema.yaml", "\0"):
+        key = line.split(": ")[1].split(".")[0].split("[")[0]
+        problems.append(line.replace("\0", locate(key, config), 1))
+    if problems:
+        raise InputError("\n".join(problems))
+    settings = {**DEFAULTS, **config}
+
+    def say(key: str, text: str) -> None:
+        top = key.split(".")[0].split("[")[0]
+        problems.append(f"{locate(top, config)}: {key}: {text}")
+
+    registry, variants = {}, {}
+    try:
+        registry = load_registry(_find(settings["datasets_file"]))
+    except InputError as error:
+        problems.append(str(error))
+    try:
+        variants = load_variants(_find(settings["models_file"]))
+    except InputError as error:
+        problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+
+    data_dir = settings["data_dir"]
+    if data_dir is not None and not Path(data_dir).is_dir():
+        say("data_dir", f"{data_dir!r} is no folder; give the folder that holds the data files")
+
+    datasets = []
+    for index, item in enumerate(settings["datasets"]):
+        overrides = {} if isinstance(item, str) else {key: value for key, value in item.items() if key != "name"}
+        name = item if isinstance(item, str) else item["name"]
+        if name not in registry:
+            say(f"datasets[{index}]", f"unknown data set {name!r}{did_you_mean(name, registry)}; register it in {settings['datasets_file']}")
+            continue
+        designs = {**DESIGN_DEFAULTS, **settings["designs"], **overrides}
+        datasets.append(_check_dataset(f"datasets[{index}]", registry[name], designs, data_dir, overrides, say))
+
+    chosen = []
+    for index, name in enumerate(settings["models"]):
+        if name not in variants:
+            say(f"models[{index}]", f"unknown model {name!r}{did_you_mean(name, variants)}; see models/registry.py and {settings['models_file']}")
+            continue
+        variant = variants[name]
+        extra = settings["hyperparameters"].get(name, {})
+        declared = model_registry.declaration(variant.model)
+        for key in extra:
+            if key not in declared.defaults:
+                say(f"hyperparameters.{name}.{key}", f"unknown hyperparameter of {variant.model!r}{did_you_mean(key, declared.defaults)}")
+        chosen.append(Variant(name, variant.model, {**variant.hyperparameters, **extra}, variant.modalities, variant.description))
+    for name in settings["hyperparameters"]:
+        if name not in settings["models"]:
+            say(f"hyperparameters.{name}", f"not among this study's models{did_you_mean(name, settings['models'])}; list it under models or remove it")
+
+    metrics = _check_metrics(settings["metrics"], say)
+    for problem in _output_problems(settings["results_dir"]) if check_output else ():
+        say("results_dir", problem)
+    if problems:
+        raise InputError("\n".join(dict.fromkeys(problems)))
+    limits = {**LIMIT_DEFAULTS, **settings["limits"]}
+    return Study(
+        name=settings["study"],
+        description=settings["description"],
+        results_dir=settings["results_dir"].rstrip("/") or "/",
+        data_dir=data_dir,
+        datasets_file=str(_find(settings["datasets_file"])),
+        datasets=tuple(item for item in datasets if item is not None),
+        variants=tuple(chosen),
+        training_seeds=tuple(settings["training_seeds"]),
+        predict=settings["predict"],
+        metrics=metrics,
+        device=settings["device"],
+        threads=settings["threads"],
+        wall_minutes=float(limits["wall_minutes"]),
+        memory_mb=int(limits["memory_mb"]),
+        umaps={**UMAP_DEFAULTS, **settings["umaps"]},
+        config=config,
+    )
+
+
+def _find(path: str) -> Path:
+    """A registry file: as given from the working directory or, failing that, from the repository."""
+    return Path(path) if Path(path).exists() or Path(path).is_absolute() else (ROOT / path if (ROOT / path).exists() else Path(path))
+
+
+def _check_dataset(key: str, entry: DatasetEntry, designs: dict[str, Any], data_dir: str | None, overrides: Mapping, say) -> StudyDataset | None:
+    def where(name: str) -> str:
+        return f"{key}.{name}" if name in overrides else f"designs.{name}"
+
+    modalities = tuple(entry.modalities) if designs["modalities"] == "all" else tuple(designs["modalities"])
+    lacking = [name for name in modalities if name not in entry.modalities]
+    if lacking:
+        say(where("modalities"), f"data set {entry.name!r} has no modality {lacking[0]!r} (it has {', '.join(entry.modalities)}); remove it from the list")
+    if any(fraction > 0 for fraction in designs["unpaired_fraction"]) and len(modalities) < 2:
+        say(where("unpaired_fraction"), f"{designs['unpaired_fraction']}: data set {entry.name!r} is used with one modality; unpairing needs two")
+    for name in designs["features"]:
+        if name not in modalities:
+            say(where("features"), f"modality {name!r} is not in the design of {entry.name!r} ({', '.join(modalities)}); remove it")
+    for cell_type, name in designs["held_out"]:
+        if name not in modalities:
+            say(where("held_out"), f"[{cell_type!r}, {name!r}]: modality {name!r} is not in the design of {entry.name!r}; use one of {', '.join(modalities)}")
+    try:
+        available = entry.n_cells_available(data_dir)
+    except InputError as error:
+        say(key, str(error))
+        return None
+    for size in designs["n_cells"]:
+        if size != "all" and available is not None and size > available:
+            say(where("n_cells"), f"{size} is more than the {available} cells of data set {entry.name!r}; lower it")
+    return StudyDataset(entry.name, entry, modalities, designs)
+
+
+def _check_metrics(metrics: Any, say) -> tuple[str, ...]:
+    from benchmarks.metrics.registry import METRICS
+
+    if metrics == "all":
+        return tuple(METRICS)
+    for index, name in enumerate(metrics):
+        if name not in METRICS:
+            say(f"metrics[{index}]", f"unknown metric {name!r}{did_you_mean(name, METRICS)}; docs/metrics.md lists them")
+    return tuple(metrics)
+
+
+def _output_problems(results_dir: str) -> Iterable[str]:
+    """Whether a folder can be written: tried on the nearest folder above it that exists, leaving nothing behind."""
+    folder = Path(results_dir)
+    if "\0" in results_dir:
+        yield f"{results_dir!r} is no path; remove the NUL character"
+        return
+    while not folder.exists() and folder != folder.parent:
+        if folder.is_symlink():
+            break
+        folder = folder.parent
+    if not folder.is_dir():
+        yield f"{results_dir!r}: {str(folder)!r} is not a folder; choose another results folder"
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        yield f"{results_dir!r} cannot be written ({error.strerror}); choose another or change its permissions"

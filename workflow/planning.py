@@ -1,0 +1,232 @@
+"""From a checked study to the list of what has to be made, and where each file goes.
+
+Data sets, designs, runs and scores are shared between studies: their paths come from their identity (a digest of
+everything that determines their content), never from the study. Changing a model's hyperparameters therefore
+makes new paths for that model's runs alone, and changing a metric makes new paths for scores alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.designs import DesignSpec
+from benchmarks.errors import InputError
+from benchmarks.formats import SCHEMA_VERSION, canonical_json, digest
+from models import registry as model_registry
+from workflow.configuration import ROOT, Study, Variant
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """A data set to prepare; `key` is its folder, ``<name>.<digest of its registry entry>``."""
+
+    key: str
+    name: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlannedDesign:
+    """A design to make; `key` is its folder under ``shared/designs``."""
+
+    key: str
+    dataset: PlannedDataset
+    spec: DesignSpec
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A model to train on a design, or the reason why it is not.
+
+    `key` is its folder under ``shared/runs``; it is unique also for runs that are not applicable.
+    """
+
+    key: str
+    design: PlannedDesign
+    variant: Variant
+    hyperparameters: dict[str, Any]
+    modalities: tuple[str, ...]
+    seed: int
+    predict: bool
+    threads: int
+    not_applicable: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a study asks for."""
+
+    study: Study
+    datasets: tuple[PlannedDataset, ...]
+    designs: tuple[PlannedDesign, ...]
+    runs: tuple[PlannedRun, ...]
+    metrics_key: str
+
+    @property
+    def trained(self) -> tuple[PlannedRun, ...]:
+        """The runs that are applicable."""
+        return tuple(run for run in self.runs if run.not_applicable is None)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What aggregation needs, as JSON: one entry a run, with its paths relative to the results folder."""
+        runs = []
+        for run in self.runs:
+            spec = run.design.spec
+            runs.append(
+                {
+                    "study": self.study.name,
+                    "dataset": spec.dataset,
+                    "design": spec.name,
+                    "n_cells": spec.n_cells,
+                    "unpaired_fraction": spec.unpaired_fraction,
+                    "replicate": spec.replicate,
+                    "model": run.variant.model,
+                    "variant": run.variant.name,
+                    "kind": model_registry.declaration(run.variant.model).kind,
+                    "seed": run.seed,
+                    "not_applicable": run.not_applicable,
+                    "dataset_summary": f"shared/datasets/{run.design.dataset.key}/summary.json",
+                    "visible": f"shared/designs/{run.design.key}/visible.h5mu",
+                    "truth": f"shared/designs/{run.design.key}/truth.h5mu",
+                    "embedding": f"shared/runs/{run.key}/embedding.h5ad",
+                    "prediction": f"shared/runs/{run.key}/prediction.h5mu",
+                    "record": f"shared/runs/{run.key}/record.json",
+                    "scores": f"shared/scores/{self.metrics_key}/{run.key}/scores.tsv",
+                    "seconds": f"shared/scores/{self.metrics_key}/{run.key}/seconds.json",
+                }
+            )
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "study": self.study.name,
+            "description": self.study.description,
+            "config": dict(self.study.config),
+            "metrics": list(self.study.metrics),
+            "umaps": dict(self.study.umaps),
+            "runs": runs,
+        }
+
+
+def make_plan(study: Study) -> Plan:
+    """Cross data sets, sizes, fractions, replicates, variants and seeds; mark what is not applicable."""
+    datasets, designs, runs = {}, {}, {}
+    for item in study.datasets:
+        sources = tuple(str(path) for path in item.entry.local_files(study.data_dir))
+        key = f"{item.name}.{digest({**item.entry.identity(), 'schema_version': SCHEMA_VERSION})}"
+        dataset = datasets.setdefault(key, PlannedDataset(key, item.name, sources))
+        settings = item.designs
+        for n_cells, fraction, replicate in itertools.product(
+            settings["n_cells"], settings["unpaired_fraction"], range(settings["replicates"])
+        ):
+            spec = DesignSpec(
+                dataset=item.name,
+                modalities=item.modalities,
+                n_cells=None if n_cells == "all" else n_cells,
+                unpaired_fraction=float(fraction),
+                replicate=replicate,
+                seed=settings["seed"],
+                sampling=settings["sampling"],
+                features=settings["features"],
+                held_out=tuple(tuple(pair) for pair in settings["held_out"]),
+            )
+            design = PlannedDesign(f"{key}/{spec.name}", dataset, spec)
+            if design.key in designs:
+                continue
+            designs[design.key] = design
+            for variant, seed in itertools.product(study.variants, study.training_seeds):
+                run = _plan_run(study, design, variant, seed)
+                runs[run.key] = run
+    return Plan(study, tuple(datasets.values()), tuple(designs.values()), tuple(runs.values()), metrics_key(study.metrics))
+
+
+def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) -> PlannedRun:
+    declared = model_registry.declaration(variant.model)
+    hyperparameters = declared.hyperparameters(variant.hyperparameters)
+    available = design.spec.modalities
+    if variant.modalities is not None:
+        available = tuple(name for name in available if name in variant.modalities)
+        if set(available) != set(variant.modalities):
+            return PlannedRun(
+                f"{design.key}/{variant.name}.-/seed{seed}", design, variant, hyperparameters, (), seed, False, study.threads,
+                f"set to {'+'.join(variant.modalities)}; the design has {'+'.join(design.spec.modalities)}",
+            )  # fmt: skip
+    # A design whose observations all keep what the model uses is paired for that model.
+    unpaired = design.spec.unpaired_fraction if len(design.spec.modalities) > 1 else 0.0
+    if design.spec.held_out:
+        unpaired = max(unpaired, 1e-9)
+    reason = declared.reason_not_applicable(available, unpaired)
+    modalities = declared.modalities_for(available) or ()
+    predict = study.predict and declared.predicts
+    identity = {
+        "model": variant.model,
+        "version": declared.version,
+        "hyperparameters": hyperparameters,
+        "modalities": modalities,
+        "threads": study.threads,
+        "device": study.device,
+        "predict": predict,
+        "schema_version": SCHEMA_VERSION,
+    }
+    key = f"{design.key}/{variant.name}.{digest(identity)}/seed{seed}"
+    return PlannedRun(key, design, variant, hyperparameters, modalities, seed, predict, study.threads, reason)
+
+
+@cache
+def _metrics_source() -> str:
+    """Digest of the metrics' own source code: scores made by other code are other scores."""
+    sha = hashlib.sha256()
+    folder = ROOT / "benchmarks" / "metrics"
+    for file in sorted(folder.rglob("*.py")):
+        sha.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return sha.hexdigest()
+
+
+def metrics_key(names: tuple[str, ...]) -> str:
+    """Folder name of the scores: a digest of the metrics asked for, and of the code that computes them."""
+    return digest({"names": sorted(names), "source": _metrics_source(), "schema_version": SCHEMA_VERSION})
+
+
+def check_sources(plan: Plan) -> None:
+    """Check that the files of every data set are there, except those still to be downloaded.
+
+    Raises
+    ------
+    InputError
+        One line a missing file, with the remedy.
+    """
+    problems = []
+    for item in plan.study.datasets:
+        if item.entry.format == "simulated":
+            continue
+        try:
+            missing = item.entry.missing_files(plan.study.data_dir)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        remedy = "put it there or correct its path" if plan.study.data_dir else "give its folder with --config data_dir=FOLDER"
+        problems += [f"{item.entry.where}: {path}: no such file; {remedy}" for path in missing]
+    if problems:
+        raise InputError("\n".join(dict.fromkeys(problems)))
+
+
+def retry_candidates(plan: Plan, results_dir: Path) -> list[tuple[PlannedRun, str]]:
+    """The runs whose record says that they failed (in any way that training again may cure), with that status."""
+    from benchmarks.formats import read_record
+
+    found = []
+    for run in plan.trained:
+        record = results_dir / "shared" / "runs" / run.key / "record.json"
+        if record.is_file():
+            status = read_record(record).status
+            if status not in ("ok", "not_applicable"):
+                found.append((run, status))
+    return found
+
+
+def spec_argument(spec: DesignSpec) -> str:
+    """A design specification as one line of JSON, for a command line."""
+    return canonical_json(spec.to_mapping())

@@ -1,0 +1,28 @@
+"""From a registered source to a checked data set."""
+
+
+rule prepare_dataset:
+    """Load a registered data set, check it and write it in the common format."""
+    input:
+        lambda wildcards: DATASETS[wildcards.dataset].sources,
+    output:
+        data=f"{SHARED}/datasets/{{dataset}}/data.h5mu",
+        summary=f"{SHARED}/datasets/{{dataset}}/summary.json",
+    log:
+        f"{SHARED}/datasets/{{dataset}}/prepare.log",
+    benchmark:
+        f"{SHARED}/datasets/{{dataset}}/prepare.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        registry=STUDY.datasets_file,
+        name=lambda wildcards: DATASETS[wildcards.dataset].name,
+        data_dir=f"--data-dir {shlex.quote(STUDY.data_dir)}" if STUDY.data_dir else "",
+    shell:
+        "python -m benchmarks prepare --registry {params.registry:q} --dataset {params.name:q} "
+        "{params.data_dir} --output {output.data:q} --summary {output.summary:q} 2> {log:q}"

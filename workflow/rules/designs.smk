@@ -1,0 +1,26 @@
+"""From a data set to what a model may see, and what it may not."""
+
+
+rule make_design:
+    """Subsample a data set and take some of its cells apart."""
+    input:
+        f"{SHARED}/datasets/{{dataset}}/data.h5mu",
+    output:
+        visible=f"{SHARED}/designs/{{dataset}}/{{design}}/visible.h5mu",
+        truth=f"{SHARED}/designs/{{dataset}}/{{design}}/truth.h5mu",
+    log:
+        f"{SHARED}/designs/{{dataset}}/{{design}}/design.log",
+    benchmark:
+        f"{SHARED}/designs/{{dataset}}/{{design}}/design.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: (1000 + cells_of(design_of(wildcards)) // 10) * attempt,
+        runtime=30,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        spec=lambda wildcards: planning.spec_argument(design_of(wildcards).spec),
+    shell:
+        "python -m benchmarks design --dataset {input:q} --spec {params.spec:q} "
+        "--visible {output.visible:q} --truth {output.truth:q} 2> {log:q}"

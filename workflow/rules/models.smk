@@ -1,0 +1,55 @@
+"""From a visible design to a model's outputs and the record of its run."""
+
+
+def truth_for_control(wildcards):
+    """The truth, for the controls that are made of it, and nothing for everybody else."""
+    model = run_of(wildcards).variant.model
+    if not planning.model_registry.declaration(model).needs_truth:
+        return []
+    return f"{SHARED}/designs/{wildcards.dataset}/{wildcards.design}/truth.h5mu"
+
+
+def uses_gpu(wildcards):
+    """Whether a run asks for a GPU: one that can use it, and a study that may."""
+    declared = planning.model_registry.declaration(run_of(wildcards).variant.model)
+    return declared.gpu and STUDY.device == "cuda"
+
+
+rule train_model:
+    """Train one model variant on one design; a model that fails leaves a record that says so."""
+    input:
+        visible=f"{SHARED}/designs/{{dataset}}/{{design}}/visible.h5mu",
+        truth=truth_for_control,
+    output:
+        embedding=f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/embedding.h5ad",
+        prediction=f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/prediction.h5mu",
+        record=f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/record.json",
+    log:
+        f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/train.log",
+    benchmark:
+        f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/train.benchmark.tsv"
+    threads: STUDY.threads
+    resources:
+        mem_mb=STUDY.memory_mb,
+        runtime=int(STUDY.wall_minutes) + 5,
+        gpu=lambda wildcards: int(uses_gpu(wildcards)),
+        wall_seconds=int(STUDY.wall_minutes * 60),
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        truth=lambda wildcards, input: f"--truth {shlex.quote(input.truth)}" if input.truth else "",
+        model=lambda wildcards: run_of(wildcards).variant.model,
+        variant=lambda wildcards: run_of(wildcards).variant.name,
+        hyperparameters=lambda wildcards: as_json(run_of(wildcards).hyperparameters),
+        modalities=lambda wildcards: ",".join(run_of(wildcards).modalities),
+        predict=lambda wildcards: "--predict" if run_of(wildcards).predict else "",
+        device=STUDY.device,
+        # The number of threads changes the order of floating-point sums, so it is the study's, not --cores'.
+        threads=STUDY.threads,
+    shell:
+        "python -m models train --design {input.visible:q} {params.truth} --model {params.model:q} "
+        "--variant {params.variant:q} --hyperparameters {params.hyperparameters:q} "
+        "--modalities {params.modalities:q} --seed {wildcards.seed} --device {params.device} "
+        "--threads {params.threads} --wall-seconds {resources.wall_seconds} --memory-mb {resources.mem_mb} "
+        "{params.predict} --embedding {output.embedding:q} --prediction {output.prediction:q} "
+        "--record {output.record:q} > {log:q} 2>&1"

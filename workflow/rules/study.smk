@@ -1,0 +1,145 @@
+"""From the shared scores to one study's tables, statistics and report."""
+
+
+rule write_plan:
+    """Write down what the study consists of."""
+    output:
+        f"{FOLDER}/plan.json",
+    log:
+        f"{FOLDER}/logs/plan.log",
+    benchmark:
+        f"{FOLDER}/logs/plan.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        config=as_json(dict(config)),
+        # Other scores (another metric's code) make another plan although the configuration is the same.
+        metrics=PLAN.metrics_key,
+    shell:
+        "python -m workflow plan --config-json {params.config:q} --output {output:q} 2> {log:q}"
+
+
+rule collect_scores:
+    """Collect runs and scores of the study into tidy tables."""
+    input:
+        plan=f"{FOLDER}/plan.json",
+        scores=[f"{SHARED}/scores/{PLAN.metrics_key}/{run.key}/scores.tsv" for run in PLAN.trained],
+        summaries=[f"{SHARED}/datasets/{dataset.key}/summary.json" for dataset in PLAN.datasets],
+    output:
+        scores=f"{FOLDER}/scores.parquet",
+        scores_tsv=f"{FOLDER}/scores.tsv",
+        runs=f"{FOLDER}/runs.parquet",
+        runs_tsv=f"{FOLDER}/runs.tsv",
+        seconds=f"{FOLDER}/metric_seconds.parquet",
+        seconds_tsv=f"{FOLDER}/metric_seconds.tsv",
+        provenance=f"{FOLDER}/provenance.json",
+    log:
+        f"{FOLDER}/logs/collect.log",
+    benchmark:
+        f"{FOLDER}/logs/collect.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        results=RESULTS,
+        folder=FOLDER,
+    shell:
+        "python -m benchmarks collect --plan {input.plan:q} --results-dir {params.results:q} "
+        "--output-dir {params.folder:q} 2> {log:q}"
+
+
+rule compute_statistics:
+    """Intervals over replicates, comparisons between models, ranking."""
+    input:
+        scores=f"{FOLDER}/scores.parquet",
+        runs=f"{FOLDER}/runs.parquet",
+    output:
+        expand(
+            f"{FOLDER}/{{table}}.{{ending}}",
+            table=["summary", "ranking", "comparisons"],
+            ending=["tsv", "parquet"],
+        ),
+    log:
+        f"{FOLDER}/logs/statistics.log",
+    benchmark:
+        f"{FOLDER}/logs/statistics.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        folder=FOLDER,
+    shell:
+        "python -m benchmarks statistics --study-dir {params.folder:q} 2> {log:q}"
+
+
+rule compute_umaps:
+    """Two-dimensional pictures of some of the study's embeddings."""
+    input:
+        f"{FOLDER}/runs.parquet",
+    output:
+        f"{FOLDER}/umaps.parquet",
+    log:
+        f"{FOLDER}/logs/umaps.log",
+    benchmark:
+        f"{FOLDER}/logs/umaps.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        results=RESULTS,
+        folder=FOLDER,
+        embeddings=STUDY.umaps["max_embeddings"],
+        observations=STUDY.umaps["max_observations"],
+    shell:
+        "NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks umaps --study-dir {params.folder:q} "
+        "--results-dir {params.results:q} --max-embeddings {params.embeddings} "
+        "--max-observations {params.observations} 2> {log:q}"
+
+
+rule write_report:
+    """One self-contained page about the study."""
+    input:
+        scores=f"{FOLDER}/scores.parquet",
+        runs=f"{FOLDER}/runs.parquet",
+        seconds=f"{FOLDER}/metric_seconds.parquet",
+        provenance=f"{FOLDER}/provenance.json",
+        statistics=expand(f"{FOLDER}/{{table}}.parquet", table=["summary", "ranking", "comparisons"]),
+        umaps=f"{FOLDER}/umaps.parquet",
+    output:
+        report(
+            f"{FOLDER}/report.html",
+            category="Report",
+            caption="../report/report.rst",
+        ),
+    log:
+        f"{FOLDER}/logs/report.log",
+    benchmark:
+        f"{FOLDER}/logs/report.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+        gpu=0,
+    conda:
+        MAIN_ENVIRONMENT
+    params:
+        folder=FOLDER,
+    shell:
+        "python -m benchmarks report --study-dir {params.folder:q} --output {output:q} 2> {log:q}"
