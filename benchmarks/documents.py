@@ -9,7 +9,7 @@ from typing import Any, Iterable
 
 import yaml
 
-from benchmarks.errors import InputError, did_you_mean
+from benchmarks.errors import InputError, did_you_mean, one_line
 
 
 def load_yaml(path: str | os.PathLike) -> dict[str, Any]:
@@ -50,6 +50,9 @@ def _check_plain(content: Any, path: Path, limit: int = 1_000_000) -> None:
         if depth > 50 or visited > limit:
             raise InputError(f"{path}: aliases (&, *) make it endless or huge; write the values out")
         if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise InputError(f"{path}: key {key!r} is no text; put it in quotes or rename it")
             stack += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list):
             stack += [(item, depth + 1) for item in value]
@@ -83,7 +86,7 @@ def schema_problems(content: Any, schema: Path, where: str) -> list[str]:
     """Problems of `content` under a JSON schema (a YAML file), one line each: place, key, value, remedy."""
     lines = []
     for error in sorted(_validator(schema).iter_errors(content), key=lambda item: [str(part) for part in item.absolute_path]):
-        lines += list(_explain(error, where))
+        lines += [one_line(line) for line in _explain(error, where)]
     return lines
 
 
@@ -98,8 +101,7 @@ def _explain(error: Any, where: str) -> Iterable[str]:
         return
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
-        inside = f" in {key}" if key else ""
-        yield f"{where}: {missing[0]}: missing{inside}; add it (config/README.md says what it means)"
+        yield f"{where}: {f'{key}.' if key else ''}{missing[0]}: missing; add it (config/README.md says what it means)"
         return
     if error.validator == "oneOf" and error.context:
         kind = {str: "string", dict: "object", list: "array"}.get(type(error.instance), "")

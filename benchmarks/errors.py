@@ -21,3 +21,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" (known: {', '.join(known)})" if known else ""
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and control characters (of keys and values from outside) written as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

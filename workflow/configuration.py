@@ -17,6 +17,7 @@ from benchmarks.datasets.registry import DatasetEntry, load_registry
 from benchmarks.documents import load_yaml, schema_problems
 from benchmarks.errors import InputError, did_you_mean
 from models import registry as model_registry
+from models.base import Declaration
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository's folder: default registries and schemas are found from here, wherever Snakemake runs."""
@@ -121,9 +122,9 @@ def load_variants(path: str | os.PathLike) -> dict[str, Variant]:
                 continue
             declared = model_registry.declaration(entry["model"])
             modalities = tuple(entry["modalities"]) if "modalities" in entry else None
-            for key in entry.get("hyperparameters", {}):
-                if key not in declared.defaults:
-                    problems.append(f"{where}.hyperparameters.{key}: unknown hyperparameter{did_you_mean(key, declared.defaults)}")
+            for key, value in entry.get("hyperparameters", {}).items():
+                for problem in _hyperparameter_problems(declared, key, value):
+                    problems.append(f"{where}.hyperparameters.{key}: {problem}")
             if modalities is not None and set(modalities) not in [set(names) for names in declared.modality_sets]:
                 wanted = " or ".join("+".join(names) for names in declared.modality_sets)
                 problems.append(f"{where}.modalities: {declared.name} takes {wanted}, not {'+'.join(modalities)}; change the list")
@@ -131,6 +132,16 @@ def load_variants(path: str | os.PathLike) -> dict[str, Variant]:
     if problems:
         raise InputError("\n".join(problems))
     return variants
+
+
+def _hyperparameter_problems(declared: Declaration, key: str, value: Any) -> Iterable[str]:
+    if key not in declared.defaults:
+        yield f"unknown hyperparameter of {declared.name!r}{did_you_mean(key, declared.defaults)}"
+        return
+    try:
+        declared.hyperparameters({key: value})
+    except InputError as error:
+        yield str(error)
 
 
 class _Locator:
@@ -167,9 +178,9 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
     files = [str(file) for file in files]
     locate = _Locator(files)
     problems = []
-    for line in schema_problems(config, SCHEMAS / "config.schema.yaml", "\0"):
+    for line in schema_problems(config, SCHEMAS / "config.schema.yaml", "{file}"):
         key = line.split(": ")[1].split(".")[0].split("[")[0]
-        problems.append(line.replace("\0", locate(key, config), 1))
+        problems.append(line.replace("{file}", locate(key, config), 1))
     if problems:
         raise InputError("\n".join(problems))
     settings = {**DEFAULTS, **config}
@@ -212,9 +223,9 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
         variant = variants[name]
         extra = settings["hyperparameters"].get(name, {})
         declared = model_registry.declaration(variant.model)
-        for key in extra:
-            if key not in declared.defaults:
-                say(f"hyperparameters.{name}.{key}", f"unknown hyperparameter of {variant.model!r}{did_you_mean(key, declared.defaults)}")
+        for key, value in extra.items():
+            for problem in _hyperparameter_problems(declared, key, value):
+                say(f"hyperparameters.{name}.{key}", problem)
         chosen.append(Variant(name, variant.model, {**variant.hyperparameters, **extra}, variant.modalities, variant.description))
     for name in settings["hyperparameters"]:
         if name not in settings["models"]:
