@@ -142,7 +142,8 @@ def _expectation(error: Any) -> str:
         kinds = [wanted] if isinstance(wanted, str) else wanted
         return f"is not {' or '.join(names[kind] for kind in kinds)}; change it"
     if rule == "enum":
-        return f"is none of {', '.join(map(str, wanted))}" + did_you_mean(str(error.instance), map(str, wanted))
+        hint = did_you_mean(str(error.instance), map(str, wanted))
+        return f"is none of {', '.join(map(str, wanted))}{hint if 'did you mean' in hint else ''}; give one of them"
     if rule == "pattern":
         return f"does not match {wanted}; use lower-case letters, digits and underscores (hyphens in model variants)"
     if rule == "minItems":

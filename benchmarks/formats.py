@@ -137,7 +137,7 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
     path = Path(path)
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False)
+    return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False, float_precision="round_trip")
 
 
 def canonical_json(content: Any) -> str:

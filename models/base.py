@@ -104,11 +104,41 @@ class Declaration:
         return None
 
     def hyperparameters(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Defaults with `overrides`; an unknown name is an :class:`InputError`."""
-        for name in overrides:
+        """Defaults with `overrides`; an unknown name, or a value of another type, is an :class:`InputError`."""
+        for name, value in overrides.items():
             if name not in self.defaults:
-                raise InputError(f"model {self.name!r} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}")
+                raise InputError(
+                    f"model {self.name!r} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}"
+                )
+            default = self.defaults[name]
+            if default is not None and value is not None and not _same_kind(value, default):
+                raise InputError(
+                    f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give {_kind_name(default)} (the default is {default!r})"
+                )
         return {**self.defaults, **overrides}
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    """Whether `value` can stand for `default`: a whole number also for a number with decimals, nothing for a switch."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    if isinstance(default, (list, tuple)):
+        return isinstance(value, (list, tuple))
+    return isinstance(value, type(default))
+
+
+def _kind_name(default: Any) -> str:
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        tuple: "a list",
+    }
+    return names.get(type(default), f"a {type(default).__name__}")
 
 
 class IntegrationModel(ABC):
@@ -127,6 +157,18 @@ class IntegrationModel(ABC):
         self.epochs: int | None = None
         self.warnings: list[str] = []
         self._started = time.monotonic()
+
+    @classmethod
+    def load_packages(cls) -> None:
+        """Import what training needs. The runner calls this first, so that a run's seconds are those of the training.
+
+        Raises
+        ------
+        ImportError
+            If a package is missing; the run is recorded as ``not_available``.
+        """
+        if cls.declaration.gpu:
+            import torch  # noqa: F401
 
     @abstractmethod
     def fit(self, design: Multimodal, seed: int, device: str) -> None:
@@ -172,4 +214,6 @@ class IntegrationModel(ABC):
             elapsed = time.monotonic() - self._started
             left = elapsed / epoch * (total - epoch)
             text = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
-            print(f"epoch {epoch}/{total}  {text}  {elapsed:.0f} s, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"epoch {epoch}/{total}  {text}  {elapsed:.0f} s, about {left:.0f} s left", file=sys.stderr, flush=True
+            )
