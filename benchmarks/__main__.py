@@ -79,7 +79,11 @@ def _statistics(options: argparse.Namespace) -> None:
 
     folder = Path(options.study_dir)
     scores, runs = read_table(folder / "scores.parquet"), read_table(folder / "runs.parquet")
-    for name, table in (("summary", summarise(scores, runs)), ("ranking", rank(scores, runs)), ("comparisons", compare(scores, runs))):
+    for name, table in (
+        ("summary", summarise(scores, runs)),
+        ("ranking", rank(scores, runs)),
+        ("comparisons", compare(scores, runs)),
+    ):
         write_table(folder / f"{name}.tsv", table)
         write_table(folder / f"{name}.parquet", table)
 
@@ -125,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     needed = {"required": True}
     stage("prepare", _prepare, "load, check and write a registered data set", registry=needed, dataset=needed,
           data_dir={"default": ""}, output=needed, summary=needed)  # fmt: skip
-    stage("design", _design, "subsample and unpair a data set", dataset=needed, spec=needed, visible=needed, truth=needed)
+    stage(
+        "design", _design, "subsample and unpair a data set", dataset=needed, spec=needed, visible=needed, truth=needed
+    )
     stage("score", _score, "score one run", embedding=needed, prediction={}, record=needed, visible=needed, truth=needed,
           metrics={"nargs": "*", "help": "names (default: all)"}, scores=needed, seconds=needed)  # fmt: skip
     stage("collect", _collect, "collect a study's tidy tables", plan=needed, results_dir=needed, output_dir=needed)

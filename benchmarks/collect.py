@@ -88,7 +88,16 @@ def collect(plan: Mapping[str, Any], results_dir: Path) -> tuple[pd.DataFrame, p
     score_table = pd.DataFrame(scores, columns=list(SCORE_COLUMNS))
     score_table["reason"] = score_table["reason"].fillna("").astype(str)
     run_table = pd.DataFrame(runs)
-    for name in ("gpu_seconds", "peak_device_mb", "peak_rss_mb", "wall_seconds", "cpu_seconds", "epochs", "n_latent", "duplicate_fraction"):
+    for name in (
+        "gpu_seconds",
+        "peak_device_mb",
+        "peak_rss_mb",
+        "wall_seconds",
+        "cpu_seconds",
+        "epochs",
+        "n_latent",
+        "duplicate_fraction",
+    ):
         if name in run_table:
             run_table[name] = pd.to_numeric(run_table[name])
     if "collapsed" in run_table:

@@ -81,7 +81,9 @@ class DesignSpec:
         if self.sampling not in ("uniform", "stratified"):
             raise InputError(f"sampling {self.sampling!r} is neither 'uniform' nor 'stratified'")
         if self.unpaired_fraction > 0 and len(self.modalities) < 2:
-            raise InputError(f"unpaired_fraction {self.unpaired_fraction} needs two modalities; the design has {self.modalities}")
+            raise InputError(
+                f"unpaired_fraction {self.unpaired_fraction} needs two modalities; the design has {self.modalities}"
+            )
 
     @property
     def name(self) -> str:
@@ -100,7 +102,9 @@ class DesignSpec:
         known = {item.name for item in dataclasses.fields(cls)}
         unknown = sorted(set(mapping) - known)
         if unknown:
-            raise InputError(f"unknown key {unknown[0]!r} in a design specification (known: {', '.join(sorted(known))})")
+            raise InputError(
+                f"unknown key {unknown[0]!r} in a design specification (known: {', '.join(sorted(known))})"
+            )
         return cls(**{key: tuple(map(tuple, value)) if key == "held_out" else value for key, value in mapping.items()})
 
     def generator(self, stream: str) -> np.random.Generator:
@@ -170,7 +174,9 @@ def make_design_from_file(path: str | os.PathLike, spec: DesignSpec) -> tuple[Mu
     with H5mu(path) as file:
         missing = [modality for modality in spec.modalities if modality not in file.modalities]
         if missing:
-            raise InputError(f"{path}: no modality {missing[0]!r} (it has {', '.join(file.modalities)}); change modalities")
+            raise InputError(
+                f"{path}: no modality {missing[0]!r} (it has {', '.join(file.modalities)}); change modalities"
+            )
         obs = file.obs
         chosen = choose_cells(obs["cell_type"], spec)
         counts = {modality: file.counts(modality, chosen) for modality in spec.modalities}
@@ -187,7 +193,9 @@ def _split(
     spec: DesignSpec,
 ) -> tuple[Multimodal, Multimodal]:
     """Steps 2 and 3 on the chosen cells, then the shuffle."""
-    kept = {modality: select_features(counts[modality], spec.features.get(modality, {})) for modality in spec.modalities}
+    kept = {
+        modality: select_features(counts[modality], spec.features.get(modality, {})) for modality in spec.modalities
+    }
     counts = {modality: counts[modality][:, kept[modality]] for modality in spec.modalities}
     var = {modality: var[modality].iloc[kept[modality]] for modality in spec.modalities}
 
@@ -204,7 +212,9 @@ def _split(
     labels = obs["cell_type"].astype(object).to_numpy()
     for cell_type, modality in spec.held_out:
         if cell_type not in set(labels[~pd.isna(labels)]):
-            raise InputError(f"data set {spec.dataset!r}: held_out cell type {cell_type!r} is not among the chosen cells")
+            raise InputError(
+                f"data set {spec.dataset!r}: held_out cell type {cell_type!r} is not among the chosen cells"
+            )
         if modality not in spec.modalities:
             raise InputError(f"data set {spec.dataset!r}: held_out modality {modality!r} is not in the design")
         has[labels[cell] == cell_type, spec.modalities.index(modality)] = False
@@ -212,7 +222,9 @@ def _split(
     cell, has = cell[keep], has[keep]
 
     # The order is shuffled last, with a stream that the whole identity seeds: no trace of which halves belong together.
-    shuffle = np.random.default_rng([spec.seed, spec.replicate, _STREAMS["shuffle"], int(digest(spec.to_mapping()), 16)])
+    shuffle = np.random.default_rng(
+        [spec.seed, spec.replicate, _STREAMS["shuffle"], int(digest(spec.to_mapping()), 16)]
+    )
     order = shuffle.permutation(len(cell))
     cell, has = cell[order], has[order]
     names = pd.Index([f"obs_{position:07d}" for position in range(len(cell))], dtype=object)
@@ -274,7 +286,9 @@ def select_features(counts: sp.csr_matrix, settings: Mapping[str, float]) -> np.
         for span in (0.3, 0.6, 1.0):
             try:
                 # Variance of standardised counts about a loess trend (Stuart et al. 2019), for raw counts.
-                scanpy.pp.highly_variable_genes(adata, n_top_genes=int(settings["highly_variable"]), flavor="seurat_v3", span=span)
+                scanpy.pp.highly_variable_genes(
+                    adata, n_top_genes=int(settings["highly_variable"]), flavor="seurat_v3", span=span
+                )
                 break
             except ValueError:
                 # Few cells have few distinct means, and a local fit needs several: widen its window.

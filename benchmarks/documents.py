@@ -85,7 +85,9 @@ def _validator(schema: Path) -> Any:
 def schema_problems(content: Any, schema: Path, where: str) -> list[str]:
     """Problems of `content` under a JSON schema (a YAML file), one line each: place, key, value, remedy."""
     lines = []
-    for error in sorted(_validator(schema).iter_errors(content), key=lambda item: [str(part) for part in item.absolute_path]):
+    for error in sorted(
+        _validator(schema).iter_errors(content), key=lambda item: [str(part) for part in item.absolute_path]
+    ):
         lines += [one_line(line) for line in _explain(error, where)]
     return lines
 
@@ -138,7 +140,15 @@ def _expectation(error: Any) -> str:
     if rule == "exclusiveMinimum":
         return f"is not above {wanted}; give a larger value"
     if rule == "type":
-        names = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+        names = {
+            "object": "a mapping",
+            "array": "a list",
+            "string": "text",
+            "integer": "a whole number",
+            "number": "a number",
+            "boolean": "true or false",
+            "null": "null",
+        }
         kinds = [wanted] if isinstance(wanted, str) else wanted
         return f"is not {' or '.join(names[kind] for kind in kinds)}; change it"
     if rule == "enum":

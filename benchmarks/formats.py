@@ -88,7 +88,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot write here ({error.strerror}); free space or choose another results folder") from error
+        raise InputError(
+            f"{path.parent}: cannot write here ({error.strerror}); free space or choose another results folder"
+        ) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -111,7 +113,9 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write `content` as indented, key-sorted JSON atomically; NaN and infinities become ``null``."""
-    write_text(path, json.dumps(_jsonable(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(
+        path, json.dumps(_jsonable(content), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -300,10 +304,9 @@ def ordered_modalities(names) -> list[str]:
 
 def write_h5mu(path: str | os.PathLike, data: Multimodal) -> None:
     """Write `data` as ``.h5mu``, atomically and reproducibly (equal content, equal bytes)."""
-    with atomic_path(path) as temporary:
-        with h5mu_file(temporary, data.obs, data.uns) as file:
-            for modality in data.modalities:
-                write_modality(file, modality, data.obs, data.counts[modality], data.var[modality], data.rows[modality])
+    with atomic_path(path) as temporary, h5mu_file(temporary, data.obs, data.uns) as file:
+        for modality in data.modalities:
+            write_modality(file, modality, data.obs, data.counts[modality], data.var[modality], data.rows[modality])
 
 
 _USERBLOCK = b"MuData (format-version=0.1.0;creator=muon;creator-version=0.1.0)"
@@ -320,12 +323,24 @@ def h5mu_file(path: str | os.PathLike, obs: pd.DataFrame, uns: Mapping[str, Any]
 
     path = Path(path)
     with h5py.File(path, "w", userblock_size=512, libver="v110") as file:
-        file.attrs.update({"encoding-type": "MuData", "encoding-version": "0.1.0", "encoder": "mosaicbench", "encoder-version": str(SCHEMA_VERSION), "axis": 0})
+        file.attrs.update(
+            {
+                "encoding-type": "MuData",
+                "encoding-version": "0.1.0",
+                "encoder": "mosaicbench",
+                "encoder-version": str(SCHEMA_VERSION),
+                "axis": 0,
+            }
+        )
         write_elem(file, "obs", _writable(obs))
         write_elem(file, "var", pd.DataFrame(index=pd.Index([], dtype=object)))
         for name in ("obsm", "varm", "obsp", "varp", "obsmap", "varmap"):
             write_elem(file, name, {})
-        write_elem(file, "uns", {"mosaicbench": json.dumps(_jsonable({**uns, "schema_version": SCHEMA_VERSION}), sort_keys=True)})
+        write_elem(
+            file,
+            "uns",
+            {"mosaicbench": json.dumps(_jsonable({**uns, "schema_version": SCHEMA_VERSION}), sort_keys=True)},
+        )
         file.create_group("mod").attrs["mod-order"] = np.array([], dtype=h5py.string_dtype())
         yield file
         names = [name for name in MODALITIES if name in file["mod"]]
@@ -360,7 +375,14 @@ def write_modality(
     from anndata.io import write_elem
 
     group = file["mod"].create_group(modality)
-    group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0", "encoder": "mosaicbench", "encoder-version": str(SCHEMA_VERSION)})
+    group.attrs.update(
+        {
+            "encoding-type": "anndata",
+            "encoding-version": "0.1.0",
+            "encoder": "mosaicbench",
+            "encoder-version": str(SCHEMA_VERSION),
+        }
+    )
     rows = np.arange(len(obs)) if rows is None else rows
     if counts is not None:
         if sp.issparse(counts):
@@ -584,7 +606,9 @@ def write_embedding(path: str | os.PathLike, embedding: Embedding) -> None:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         write_elem(file, "X", values)
         write_elem(file, "obs", obs)
-        write_elem(file, "var", pd.DataFrame(index=pd.Index([f"latent_{i}" for i in range(values.shape[1])], dtype=object)))
+        write_elem(
+            file, "var", pd.DataFrame(index=pd.Index([f"latent_{i}" for i in range(values.shape[1])], dtype=object))
+        )
         for name in ("obsm", "varm", "obsp", "varp", "layers"):
             write_elem(file, name, {})
         write_elem(file, "uns", {"schema_version": SCHEMA_VERSION})
@@ -624,14 +648,18 @@ class Prediction:
     deviation: np.ndarray | None = None
 
 
-def write_predictions(path: str | os.PathLike, names: np.ndarray, var: Mapping[str, pd.DataFrame], predictions: Mapping[str, Prediction]) -> None:
+def write_predictions(
+    path: str | os.PathLike, names: np.ndarray, var: Mapping[str, pd.DataFrame], predictions: Mapping[str, Prediction]
+) -> None:
     """Write predictions as ``.h5mu``: ``X`` the mean, layer ``deviation``; no modality where none was asked for."""
     obs = pd.DataFrame(index=pd.Index(np.asarray(names).astype(object)))
     with atomic_path(path) as temporary, h5mu_file(temporary, obs, {}) as file:
         for modality in ordered_modalities(predictions):
             prediction = predictions[modality]
             layers = {} if prediction.deviation is None else {"deviation": prediction.deviation.astype(np.float32)}
-            write_modality(file, modality, obs, prediction.mean.astype(np.float32), var[modality][[]], prediction.rows, layers)
+            write_modality(
+                file, modality, obs, prediction.mean.astype(np.float32), var[modality][[]], prediction.rows, layers
+            )
 
 
 def read_predictions(path: str | os.PathLike) -> dict[str, Prediction]:

@@ -30,7 +30,11 @@ def imported(path: Path) -> set[str]:
 
 
 def test_benchmarks_never_imports_models_or_workflow():
-    offenders = {str(path): names for path in modules("benchmarks") if (names := {n for n in imported(path) if n.split(".")[0] in ("models", "workflow")})}
+    offenders = {
+        str(path): names
+        for path in modules("benchmarks")
+        if (names := {n for n in imported(path) if n.split(".")[0] in ("models", "workflow")})
+    }
     assert not offenders
 
 
@@ -49,7 +53,7 @@ def test_rules_hold_one_command_each_and_every_directive():
         for body in re.split(r"^rule ", text, flags=re.M)[1:]:
             name = body.split(":")[0]
             directives = re.findall(r"^    (\w+):", body, flags=re.M)
-            wanted = ["input", "output", "log", "benchmark", "threads", "resources", "conda", "params", "shell"]
+            wanted = ["input", "output", "log", "benchmark", "conda", "threads", "resources", "params", "shell"]
             present = [item for item in wanted if item in directives]
             assert directives == present, f"{path.name}: {name}: {directives} is not in the order of {wanted}"
             missing = set(wanted) - set(directives) - {"input"}
@@ -83,7 +87,9 @@ def test_data_are_never_executed():
     for package in PACKAGES:
         for path in modules(package):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                assert not re.search(r"(?<![.\w])" + forbidden.pattern, line) or ".eval()" in line, f"{path}:{number}: {line.strip()}"
+                assert not re.search(r"(?<![.\w])" + forbidden.pattern, line) or ".eval()" in line, (
+                    f"{path}:{number}: {line.strip()}"
+                )
 
 
 def tracked_files() -> list[Path]:

@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.documents import load_yaml
 from benchmarks.errors import InputError
 from benchmarks.formats import write_json
-from benchmarks.documents import load_yaml
 from workflow.configuration import load_study
 from workflow.planning import make_plan, retry_candidates
 
@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         ("retry-failed", "remove the outputs of runs that failed, so that the next run trains them again"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--configfile", action="append", default=[], help="study file (default: config/config.yaml)")
+        command.add_argument(
+            "--configfile", action="append", default=[], help="study file (default: config/config.yaml)"
+        )
         command.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, as in Snakemake")
         command.add_argument("--config-json", help="the whole configuration as JSON, in place of files")
         if name == "plan":
@@ -67,7 +69,9 @@ def _run(options: argparse.Namespace) -> int:
         folder = results_dir / "shared" / "runs" / run.key
         for name in ("record.json", "embedding.h5ad", "prediction.h5mu"):
             (folder / name).unlink(missing_ok=True)
-        print(f"{status}: {run.design.spec.dataset} {run.design.spec.name} {run.variant.name} seed {run.seed}: to be trained again")
+        print(
+            f"{status}: {run.design.spec.dataset} {run.design.spec.name} {run.variant.name} seed {run.seed}: to be trained again"
+        )
     print(f"{len(found)} of {len(plan.trained)} runs will be trained again by the next run of the workflow")
     return 0
 

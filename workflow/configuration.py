@@ -118,7 +118,9 @@ def load_variants(path: str | os.PathLike) -> dict[str, Variant]:
                 problems.append(f"{where}: this name is a model's own; choose another for the variant")
                 continue
             if entry["model"] not in model_registry.names():
-                problems.append(f"{where}.model: unknown model {entry['model']!r}{did_you_mean(entry['model'], model_registry.names())}")
+                problems.append(
+                    f"{where}.model: unknown model {entry['model']!r}{did_you_mean(entry['model'], model_registry.names())}"
+                )
                 continue
             declared = model_registry.declaration(entry["model"])
             modalities = tuple(entry["modalities"]) if "modalities" in entry else None
@@ -127,8 +129,12 @@ def load_variants(path: str | os.PathLike) -> dict[str, Variant]:
                     problems.append(f"{where}.hyperparameters.{key}: {problem}")
             if modalities is not None and set(modalities) not in [set(names) for names in declared.modality_sets]:
                 wanted = " or ".join("+".join(names) for names in declared.modality_sets)
-                problems.append(f"{where}.modalities: {declared.name} takes {wanted}, not {'+'.join(modalities)}; change the list")
-            variants[name] = Variant(name, entry["model"], entry.get("hyperparameters", {}), modalities, entry.get("description", ""))
+                problems.append(
+                    f"{where}.modalities: {declared.name} takes {wanted}, not {'+'.join(modalities)}; change the list"
+                )
+            variants[name] = Variant(
+                name, entry["model"], entry.get("hyperparameters", {}), modalities, entry.get("description", "")
+            )
     if problems:
         raise InputError("\n".join(problems))
     return variants
@@ -210,7 +216,16 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
         overrides = {} if isinstance(item, str) else {key: value for key, value in item.items() if key != "name"}
         name = item if isinstance(item, str) else item["name"]
         if name not in registry:
-            say(f"datasets[{index}]", f"unknown data set {name!r}{did_you_mean(name, registry)}; register it in {settings['datasets_file']}")
+            say(
+                f"datasets[{index}]",
+                f"unknown data set {name!r}{did_you_mean(name, registry)}; register it in {settings['datasets_file']}",
+            )
+            continue
+        if name in [item.name for item in datasets if item is not None]:
+            say(
+                f"datasets[{index}]",
+                f"data set {name!r} is listed twice; list it once, or register it under another name",
+            )
             continue
         designs = {**DESIGN_DEFAULTS, **settings["designs"], **overrides}
         datasets.append(_check_dataset(f"datasets[{index}]", registry[name], designs, data_dir, overrides, say))
@@ -218,7 +233,10 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
     chosen = []
     for index, name in enumerate(settings["models"]):
         if name not in variants:
-            say(f"models[{index}]", f"unknown model {name!r}{did_you_mean(name, variants)}; see models/registry.py and {settings['models_file']}")
+            say(
+                f"models[{index}]",
+                f"unknown model {name!r}{did_you_mean(name, variants)}; see models/registry.py and {settings['models_file']}",
+            )
             continue
         variant = variants[name]
         extra = settings["hyperparameters"].get(name, {})
@@ -226,10 +244,15 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
         for key, value in extra.items():
             for problem in _hyperparameter_problems(declared, key, value):
                 say(f"hyperparameters.{name}.{key}", problem)
-        chosen.append(Variant(name, variant.model, {**variant.hyperparameters, **extra}, variant.modalities, variant.description))
+        chosen.append(
+            Variant(name, variant.model, {**variant.hyperparameters, **extra}, variant.modalities, variant.description)
+        )
     for name in settings["hyperparameters"]:
         if name not in settings["models"]:
-            say(f"hyperparameters.{name}", f"not among this study's models{did_you_mean(name, settings['models'])}; list it under models or remove it")
+            say(
+                f"hyperparameters.{name}",
+                f"not among this study's models{did_you_mean(name, settings['models'])}; list it under models or remove it",
+            )
 
     metrics = _check_metrics(settings["metrics"], say)
     for problem in _output_problems(settings["results_dir"]) if check_output else ():
@@ -259,25 +282,43 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
 
 def _find(path: str) -> Path:
     """A registry file: as given from the working directory or, failing that, from the repository."""
-    return Path(path) if Path(path).exists() or Path(path).is_absolute() else (ROOT / path if (ROOT / path).exists() else Path(path))
+    return (
+        Path(path)
+        if Path(path).exists() or Path(path).is_absolute()
+        else (ROOT / path if (ROOT / path).exists() else Path(path))
+    )
 
 
-def _check_dataset(key: str, entry: DatasetEntry, designs: dict[str, Any], data_dir: str | None, overrides: Mapping, say) -> StudyDataset | None:
+def _check_dataset(
+    key: str, entry: DatasetEntry, designs: dict[str, Any], data_dir: str | None, overrides: Mapping, say
+) -> StudyDataset | None:
     def where(name: str) -> str:
         return f"{key}.{name}" if name in overrides else f"designs.{name}"
 
     modalities = tuple(entry.modalities) if designs["modalities"] == "all" else tuple(designs["modalities"])
     lacking = [name for name in modalities if name not in entry.modalities]
     if lacking:
-        say(where("modalities"), f"data set {entry.name!r} has no modality {lacking[0]!r} (it has {', '.join(entry.modalities)}); remove it from the list")
+        say(
+            where("modalities"),
+            f"data set {entry.name!r} has no modality {lacking[0]!r} (it has {', '.join(entry.modalities)}); remove it from the list",
+        )
     if any(fraction > 0 for fraction in designs["unpaired_fraction"]) and len(modalities) < 2:
-        say(where("unpaired_fraction"), f"{designs['unpaired_fraction']}: data set {entry.name!r} is used with one modality; unpairing needs two")
+        say(
+            where("unpaired_fraction"),
+            f"{designs['unpaired_fraction']}: data set {entry.name!r} is used with one modality; unpairing needs two",
+        )
     for name in designs["features"]:
         if name not in modalities:
-            say(where("features"), f"modality {name!r} is not in the design of {entry.name!r} ({', '.join(modalities)}); remove it")
+            say(
+                where("features"),
+                f"modality {name!r} is not in the design of {entry.name!r} ({', '.join(modalities)}); remove it",
+            )
     for cell_type, name in designs["held_out"]:
         if name not in modalities:
-            say(where("held_out"), f"[{cell_type!r}, {name!r}]: modality {name!r} is not in the design of {entry.name!r}; use one of {', '.join(modalities)}")
+            say(
+                where("held_out"),
+                f"[{cell_type!r}, {name!r}]: modality {name!r} is not in the design of {entry.name!r}; use one of {', '.join(modalities)}",
+            )
     try:
         available = entry.n_cells_available(data_dir)
     except InputError as error:
@@ -296,7 +337,9 @@ def _check_metrics(metrics: Any, say) -> tuple[str, ...]:
         return tuple(METRICS)
     for index, name in enumerate(metrics):
         if name not in METRICS:
-            say(f"metrics[{index}]", f"unknown metric {name!r}{did_you_mean(name, METRICS)}; docs/metrics.md lists them")
+            say(
+                f"metrics[{index}]", f"unknown metric {name!r}{did_you_mean(name, METRICS)}; docs/metrics.md lists them"
+            )
     return tuple(metrics)
 
 

@@ -141,7 +141,9 @@ def make_plan(study: Study) -> Plan:
             for variant, seed in itertools.product(study.variants, study.training_seeds):
                 run = _plan_run(study, design, variant, seed)
                 runs[run.key] = run
-    return Plan(study, tuple(datasets.values()), tuple(designs.values()), tuple(runs.values()), metrics_key(study.metrics))
+    return Plan(
+        study, tuple(datasets.values()), tuple(designs.values()), tuple(runs.values()), metrics_key(study.metrics)
+    )
 
 
 def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) -> PlannedRun:

@@ -28,11 +28,13 @@ def adopt_interrupted_session(workflow: Any, folder: str | os.PathLike = ".snake
     folder = Path(folder)
     try:
         folder.mkdir(exist_ok=True)
-        lock = open(folder / "mosaicbench.lock", "a+")
+        lock = open(folder / "mosaicbench.lock", "a+")  # noqa: SIM115 (held as long as the process lives)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     _held.append(lock)
-    for name in ("locks", "incomplete"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "locks", ignore_errors=True)
+    # The folder itself stays: without it, Snakemake takes the rest for the leftovers of an old version.
+    for marker in (folder / "incomplete").glob("*"):
+        marker.unlink(missing_ok=True)
     return True

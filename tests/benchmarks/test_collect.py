@@ -26,7 +26,9 @@ def make_results(folder):
         runs.append(entry)
         if status:
             reason = "" if status == "ok" else "ValueError: no"
-            write_record(folder / entry["record"], RunRecord(variant, variant, status, reason, wall_seconds=2.5, warnings=["w"]))
+            write_record(
+                folder / entry["record"], RunRecord(variant, variant, status, reason, wall_seconds=2.5, warnings=["w"])
+            )
             values = [0.1 + 0.2, 1.0] if status == "ok" else [np.nan, np.nan]
             row_status = ["ok", "ok"] if status == "ok" else ["missing", "missing"]
             table = pd.DataFrame({"metric": METRICS, "value": values, "status": row_status, "reason": [reason] * 2})
@@ -41,7 +43,11 @@ def test_every_run_and_metric_has_a_row(tmp_path):
     scores, runs, seconds = collect(make_results(tmp_path), tmp_path)
     assert list(scores.columns) == list(SCORE_COLUMNS)
     assert len(scores) == 6 and len(runs) == 3 and len(seconds) == 2
-    assert scores.groupby("variant")["status"].first().to_dict() == {"pca": "ok", "mofa": "missing", "wnn": "not_applicable"}
+    assert scores.groupby("variant")["status"].first().to_dict() == {
+        "pca": "ok",
+        "mofa": "missing",
+        "wnn": "not_applicable",
+    }
     assert scores["value"].notna().tolist() == [True, True, False, False, False, False]
     assert scores["value"].iloc[0] == 0.1 + 0.2
     assert set(scores.loc[scores["variant"] != "pca", "reason"]) == {"ValueError: no", "takes paired cells only"}

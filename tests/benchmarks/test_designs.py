@@ -12,7 +12,14 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.designs import DesignSpec, choose_cells, choose_unpaired, make_design, make_design_from_file, select_features
+from benchmarks.designs import (
+    DesignSpec,
+    choose_cells,
+    choose_unpaired,
+    make_design,
+    make_design_from_file,
+    select_features,
+)
 from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal, file_sha256, read_h5mu, write_h5mu
 
@@ -24,7 +31,9 @@ def make_data(n_cells: int = 120, modalities=("rna", "atac", "protein"), seed: i
     rng = np.random.default_rng(seed)
     obs = pd.DataFrame(
         {
-            "cell_type": pd.Categorical(rng.choice(["alpha", "beta", "gamma", "delta"], n_cells, p=[0.5, 0.3, 0.15, 0.05])),
+            "cell_type": pd.Categorical(
+                rng.choice(["alpha", "beta", "gamma", "delta"], n_cells, p=[0.5, 0.3, 0.15, 0.05])
+            ),
             "batch": pd.Categorical(rng.choice(["one", "two"], n_cells)),
             "pseudotime_x": rng.random(n_cells),
             "secret": "x",
@@ -66,7 +75,9 @@ def test_split_cells_appear_once_a_modality_with_their_own_counts():
         cells = truth.obs["cell"].iloc[truth.rows[modality]]
         assert np.array_equal(truth.counts[modality][:, 0].toarray().ravel(), [number[cell] + 1 for cell in cells])
         # Visible and withheld rows of a modality share no observation and together cover all of them.
-        assert np.array_equal(np.sort(np.concatenate([visible.rows[modality], truth.rows[modality]])), np.arange(visible.n_obs))
+        assert np.array_equal(
+            np.sort(np.concatenate([visible.rows[modality], truth.rows[modality]])), np.arange(visible.n_obs)
+        )
     sizes = truth.obs.groupby("cell").size()
     assert sorted(sizes.unique()) == [1, 3]
     groups = truth.obs[truth.obs["cell"].isin(sizes.index[sizes == 3])].groupby("cell")["group"].agg(set)
@@ -83,12 +94,20 @@ def test_truth_and_visible_agree_on_labels_and_batches():
     assert "secret" not in truth.obs
 
 
-@given(st.integers(2, 119), st.integers(2, 119), st.sampled_from(["uniform", "stratified"]), st.integers(0, 5), st.integers(0, 3))
+@given(
+    st.integers(2, 119),
+    st.integers(2, 119),
+    st.sampled_from(["uniform", "stratified"]),
+    st.integers(0, 5),
+    st.integers(0, 3),
+)
 @settings(max_examples=40, deadline=None)
 def test_smaller_designs_nest_in_larger_ones(first, second, sampling, seed, replicate):
     labels = make_data().obs["cell_type"]
     small, large = sorted([first, second])
-    chosen = [choose_cells(labels, spec(n_cells=n, sampling=sampling, seed=seed, replicate=replicate)) for n in (small, large)]
+    chosen = [
+        choose_cells(labels, spec(n_cells=n, sampling=sampling, seed=seed, replicate=replicate)) for n in (small, large)
+    ]
     assert len(chosen[0]) == small and len(chosen[1]) == large
     assert set(chosen[0]) <= set(chosen[1])
 
@@ -141,7 +160,9 @@ def test_same_specification_same_bytes_from_memory_and_from_file(tmp_path):
     write_h5mu(tmp_path / "data.h5mu", data)
     design = spec(n_cells=50, unpaired_fraction=0.4, features={"rna": {"top_fraction": 0.5}})
     digests = set()
-    for number, (visible, truth) in enumerate([make_design(data, design), make_design_from_file(tmp_path / "data.h5mu", design)] * 2):
+    for number, (visible, truth) in enumerate(
+        [make_design(data, design), make_design_from_file(tmp_path / "data.h5mu", design)] * 2
+    ):
         write_h5mu(tmp_path / f"v{number}.h5mu", visible)
         write_h5mu(tmp_path / f"t{number}.h5mu", truth)
         digests.add((file_sha256(tmp_path / f"v{number}.h5mu"), file_sha256(tmp_path / f"t{number}.h5mu")))
@@ -200,7 +221,9 @@ def test_held_out_population_loses_a_modality_everywhere():
     assert (truth.obs["group"][is_beta] != "paired").all()
     assert "atac+protein" in set(truth.obs["group"][is_beta])
     # An RNA half of a held-out cell would have nothing left: it is not there at all.
-    assert np.array_equal(visible.has("rna") | visible.has("atac") | visible.has("protein"), np.ones(visible.n_obs, bool))
+    assert np.array_equal(
+        visible.has("rna") | visible.has("atac") | visible.has("protein"), np.ones(visible.n_obs, bool)
+    )
 
 
 def test_feature_filters():

@@ -19,7 +19,11 @@ from benchmarks.formats import Embedding, H5mu, Multimodal, Prediction, RunRecor
 def make(n_obs: int = 12, seed: int = 0) -> Multimodal:
     rng = np.random.default_rng(seed)
     obs = pd.DataFrame(
-        {"batch": rng.choice(["one", "two"], n_obs), "value": rng.random(n_obs), "label": [None, *["é<script>"] * (n_obs - 1)]},
+        {
+            "batch": rng.choice(["one", "two"], n_obs),
+            "value": rng.random(n_obs),
+            "label": [None, *["é<script>"] * (n_obs - 1)],
+        },
         index=[f"cell {i}" for i in range(n_obs)],
     )
     rows = np.sort(rng.choice(n_obs, n_obs // 2, replace=False))
@@ -29,7 +33,9 @@ def make(n_obs: int = 12, seed: int = 0) -> Multimodal:
     }
     var = {
         "rna": pd.DataFrame({"gene_symbol": list("abcdefg")}, index=[f"g{i}" for i in range(7)]),
-        "atac": pd.DataFrame({"chrom": "chr1", "start": np.arange(9), "end": np.arange(9) + 5}, index=[f"p{i}" for i in range(9)]),
+        "atac": pd.DataFrame(
+            {"chrom": "chr1", "start": np.arange(9), "end": np.arange(9) + 5}, index=[f"p{i}" for i in range(9)]
+        ),
     }
     return Multimodal(obs, counts, var, {"atac": rows}, {"n_cell_types": 3})
 
@@ -110,7 +116,9 @@ def streamed_file(tmp_path_factory):
     matrix = np.random.default_rng(0).poisson(0.4, (200, 30)).astype(np.float32)
     obs = pd.DataFrame(index=[f"c{i}" for i in range(200)])
     path = tmp_path_factory.mktemp("streamed") / "data.h5mu"
-    formats.write_h5mu(path, Multimodal(obs, {"rna": sp.csr_matrix(matrix)}, {"rna": pd.DataFrame(index=[f"g{i}" for i in range(30)])}))
+    formats.write_h5mu(
+        path, Multimodal(obs, {"rna": sp.csr_matrix(matrix)}, {"rna": pd.DataFrame(index=[f"g{i}" for i in range(30)])})
+    )
     return path, matrix
 
 
@@ -119,7 +127,11 @@ def test_embedding_round_trip_also_of_no_dimensions(tmp_path):
     for values in (np.arange(6, dtype=np.float32).reshape(3, 2), np.zeros((3, 0), np.float32)):
         formats.write_embedding(tmp_path / "e.h5ad", Embedding(values, names, np.array([0, 1, 1])))
         back = formats.read_embedding(tmp_path / "e.h5ad")
-        assert np.array_equal(back.values, values) and list(back.names) == list(names) and back.components.tolist() == [0, 1, 1]
+        assert (
+            np.array_equal(back.values, values)
+            and list(back.names) == list(names)
+            and back.components.tolist() == [0, 1, 1]
+        )
     import anndata
 
     assert anndata.read_h5ad(tmp_path / "e.h5ad").shape == (3, 0)
@@ -127,7 +139,10 @@ def test_embedding_round_trip_also_of_no_dimensions(tmp_path):
 
 def test_prediction_round_trip(tmp_path):
     var = {"rna": pd.DataFrame(index=["a", "b"]), "atac": pd.DataFrame(index=["p"])}
-    predictions = {"atac": Prediction(np.ones((2, 1)), np.array([0, 2])), "rna": Prediction(np.ones((1, 2)), np.array([1]), np.full((1, 2), 0.5))}
+    predictions = {
+        "atac": Prediction(np.ones((2, 1)), np.array([0, 2])),
+        "rna": Prediction(np.ones((1, 2)), np.array([1]), np.full((1, 2), 0.5)),
+    }
     formats.write_predictions(tmp_path / "p.h5mu", np.array(["x", "y", "z"]), var, predictions)
     back = formats.read_predictions(tmp_path / "p.h5mu")
     assert list(back) == ["rna", "atac"]
@@ -165,7 +180,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_tables_keep_every_digit_and_missing_values(tmp_path):
-    table = pd.DataFrame({"value": [0.1 + 0.2, np.nan, 1e-300], "reason": ["", "NA-like", "tab\tquote\""], "n": [1, 2, 3]})
+    table = pd.DataFrame(
+        {"value": [0.1 + 0.2, np.nan, 1e-300], "reason": ["", "NA-like", 'tab\tquote"'], "n": [1, 2, 3]}
+    )
     for ending in ("tsv", "parquet"):
         formats.write_table(tmp_path / f"t.{ending}", table)
         pd.testing.assert_frame_equal(formats.read_table(tmp_path / f"t.{ending}"), table, check_exact=True)

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from benchmarks.__main__ import main as benchmarks_main
+from benchmarks.documents import load_yaml
 from benchmarks.formats import RunRecord, write_record, write_text
 from workflow.__main__ import main as workflow_main
-from benchmarks.documents import load_yaml
 from workflow.configuration import load_study
 from workflow.planning import make_plan
 
@@ -50,7 +50,9 @@ def test_retry_failed_removes_the_outputs_of_failed_runs_alone(study_file, tmp_p
     plan = make_plan(load_study(load_yaml(study_file), [study_file]))
     folders = {run.variant.name: tmp_path / "results" / "shared" / "runs" / run.key for run in plan.runs}
     for name, status in (("random", "ok"), ("pca", "timeout")):
-        write_record(folders[name] / "record.json", RunRecord(name, name, status, "" if status == "ok" else "took too long"))
+        write_record(
+            folders[name] / "record.json", RunRecord(name, name, status, "" if status == "ok" else "took too long")
+        )
         write_text(folders[name] / "embedding.h5ad", "x")
         write_text(folders[name] / "train.log", "x")
     assert workflow_main(["retry-failed", "--configfile", str(study_file)]) == 0
@@ -60,7 +62,13 @@ def test_retry_failed_removes_the_outputs_of_failed_runs_alone(study_file, tmp_p
 
 
 def test_stages_report_bad_input_without_a_traceback(tmp_path, capsys):
-    arguments = ["design", "--dataset", str(tmp_path / "none.h5mu"), "--spec", '{"dataset": "d", "modalities": ["rna"]}']
+    arguments = [
+        "design",
+        "--dataset",
+        str(tmp_path / "none.h5mu"),
+        "--spec",
+        '{"dataset": "d", "modalities": ["rna"]}',
+    ]
     assert benchmarks_main([*arguments, "--visible", str(tmp_path / "v"), "--truth", str(tmp_path / "t")]) == 2
     assert "none.h5mu: no such file" in capsys.readouterr().err
     arguments[4] = '{"dataset": "d", "modalities": ["rna"], "cells": 5}'

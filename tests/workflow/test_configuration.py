@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.errors import InputError
 from benchmarks.documents import load_yaml
+from benchmarks.errors import InputError
 from workflow.configuration import load_study, load_variants
 from workflow.planning import check_sources, make_plan, metrics_key
 
@@ -20,7 +20,11 @@ GOOD = {"study": "s", "datasets": ["simulated_tiny"], "models": ["random", "pca"
 
 def load(tmp_path: Path, **changes):
     """Load a study file with changes; ``key=None`` with a leading ``-`` in `changes` is not needed here."""
-    content = {key: value for key, value in {**GOOD, "results_dir": str(tmp_path / "results"), **changes}.items() if value != "REMOVE"}
+    content = {
+        key: value
+        for key, value in {**GOOD, "results_dir": str(tmp_path / "results"), **changes}.items()
+        if value != "REMOVE"
+    }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return load_study(load_yaml(file), [file])
@@ -55,6 +59,7 @@ BAD = [
     ({"models": ["pca", "pca"]}, ["models", "twice"]),
     ({"models": "pca"}, ["models", "not a list"]),
     ({"datasets": ["simulated_tiyn"]}, ["datasets[0]", "did you mean 'simulated_tiny'"]),
+    ({"datasets": ["simulated_tiny", {"name": "simulated_tiny"}]}, ["datasets[1]", "listed twice"]),
     ({"datasets": [{"name": "simulated_tiny", "cells": [5]}]}, ["datasets[0].cells", "unknown key"]),
     ({"datasets": [{"n_cells": [5]}]}, ["datasets[0]", "name", "missing"]),
     ({"designs": {"n_cells": [10**7]}}, ["designs.n_cells", "10000000", "lower"]),
@@ -65,7 +70,10 @@ BAD = [
     ({"designs": {"replicates": True}}, ["designs.replicates", "whole number"]),
     ({"designs": {"modalities": ["rna", "methylation"]}}, ["designs.modalities", "'methylation'"]),
     ({"designs": {"modalities": ["rna"], "unpaired_fraction": [0.5]}}, ["designs.unpaired_fraction", "needs two"]),
-    ({"designs": {"features": {"atac": {"top_fracton": 0.5}}}}, ["designs.features.atac.top_fracton", "did you mean 'top_fraction'"]),
+    (
+        {"designs": {"features": {"atac": {"top_fracton": 0.5}}}},
+        ["designs.features.atac.top_fracton", "did you mean 'top_fraction'"],
+    ),
     ({"designs": {"held_out": [["type", "x"]]}}, ["designs.held_out", "'x'"]),
     ({"designs": {"replicate": 3}}, ["designs.replicate", "did you mean 'replicates'"]),
     ({"hyperparameters": {"pca": {"latent": 3}}}, ["hyperparameters.pca.latent", "unknown hyperparameter"]),
@@ -180,11 +188,32 @@ def test_snakemake_prints_the_message_without_a_traceback(root, tmp_path):
 
 def test_dry_run_of_the_demo_is_quick_to_plan(root, tmp_path):
     """Guards the planner against heavy imports; the measured time is in docs/performance.md."""
-    command = [sys.executable, "-X", "importtime", "-c", "import workflow.planning, models.registry as r; [r.declaration(n) for n in r.names()]; import benchmarks.metrics.registry"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=120, env={**os.environ, "PYTHONPATH": str(root)})
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-c",
+        "import workflow.planning, models.registry as r; [r.declaration(n) for n in r.names()]; import benchmarks.metrics.registry",
+    ]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=root, timeout=120, env={**os.environ, "PYTHONPATH": str(root)}
+    )
     assert result.returncode == 0, result.stderr[-2000:]
     loaded = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines()}
-    heavy = {"torch", "scanpy", "scvi", "anndata", "mudata", "muon", "sklearn", "matplotlib", "igraph", "umap", "numba", "jax"}
+    heavy = {
+        "torch",
+        "scanpy",
+        "scvi",
+        "anndata",
+        "mudata",
+        "muon",
+        "sklearn",
+        "matplotlib",
+        "igraph",
+        "umap",
+        "numba",
+        "jax",
+    }
     assert not heavy & loaded
 
 
@@ -201,6 +230,8 @@ def test_plan_marks_what_is_not_applicable_and_shares_paths_between_studies(tmp_
 
 def test_ten_thousand_runs_have_ten_thousand_folders(tmp_path):
     designs = {"n_cells": list(range(10, 110)), "replicates": 10, "unpaired_fraction": [0.0]}
-    plan = make_plan(load(tmp_path, designs=designs, models=["random", "collapsed", "oracle", "pca", "wnn"], training_seeds=[0, 1]))
+    plan = make_plan(
+        load(tmp_path, designs=designs, models=["random", "collapsed", "oracle", "pca", "wnn"], training_seeds=[0, 1])
+    )
     assert len(plan.runs) == 10_000
     assert len({run.key for run in plan.runs}) == 10_000

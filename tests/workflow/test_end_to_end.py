@@ -48,7 +48,16 @@ def run(command: list[str], **kwargs) -> subprocess.CompletedProcess:
 
 def reproducible_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every design, embedding, prediction and table of values; timings and memory are apart."""
-    wanted = {"visible.h5mu", "truth.h5mu", "embedding.h5ad", "prediction.h5mu", "data.h5mu", "summary.json", "scores.tsv", "plan.json"}
+    wanted = {
+        "visible.h5mu",
+        "truth.h5mu",
+        "embedding.h5ad",
+        "prediction.h5mu",
+        "data.h5mu",
+        "summary.json",
+        "scores.tsv",
+        "plan.json",
+    }
     files = (path for path in sorted((folder / "results").rglob("*")) if path.name in wanted)
     digests = {str(path.relative_to(folder)): file_sha256(path) for path in files}
     for name in ("scores.parquet", "summary.tsv", "ranking.tsv", "comparisons.tsv"):
@@ -70,7 +79,10 @@ def test_the_report_and_the_tables_are_there(undisturbed):
     folder = undisturbed / "results" / "tiny"
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
     scores = pd.read_parquet(folder / "scores.parquet")
-    assert set(STUDY["metrics"]) <= set(scores["metric"]) and scores.groupby("metric").size().loc[STUDY["metrics"]].eq(6).all()
+    assert (
+        set(STUDY["metrics"]) <= set(scores["metric"])
+        and scores.groupby("metric").size().loc[STUDY["metrics"]].eq(6).all()
+    )
     assert set(scores["variant"]) == {"random", "oracle", "pca"}
     assert scores[scores["metric"] == "nmi_leiden"]["value"].between(0, 1).all()
     pairing = scores[scores["metric"] == "rank_distance"]
@@ -128,7 +140,11 @@ def test_dry_run_after_a_change_names_only_what_the_change_touches(root, undistu
         }
 
     one_metric_more = planned(metrics=[*STUDY["metrics"], "asw_batch"])
-    assert one_metric_more["score_run"] == 6 and "train_model" not in one_metric_more and "make_design" not in one_metric_more
+    assert (
+        one_metric_more["score_run"] == 6
+        and "train_model" not in one_metric_more
+        and "make_design" not in one_metric_more
+    )
     other_pca = planned(hyperparameters={"pca": {"n_latent": 7}})
     assert other_pca["train_model"] == 2 and other_pca["score_run"] == 2 and "make_design" not in other_pca
     other_study = planned(study="other")

@@ -35,3 +35,17 @@ def as_json(value):
     from benchmarks.formats import canonical_json
 
     return canonical_json(value)
+
+
+def truth_for_control(wildcards):
+    """The truth, for the controls that are made of it, and nothing for everybody else."""
+    model = run_of(wildcards).variant.model
+    if not planning.model_registry.declaration(model).needs_truth:
+        return []
+    return f"{SHARED}/designs/{wildcards.dataset}/{wildcards.design}/truth.h5mu"
+
+
+def uses_gpu(wildcards):
+    """Whether a run asks for a GPU: one that can use it, and a study that may."""
+    declared = planning.model_registry.declaration(run_of(wildcards).variant.model)
+    return declared.gpu and STUDY.device == "cuda"

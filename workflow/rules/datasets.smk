@@ -12,13 +12,13 @@ rule prepare_dataset:
         f"{SHARED}/datasets/{{dataset}}/prepare.log",
     benchmark:
         f"{SHARED}/datasets/{{dataset}}/prepare.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
         registry=STUDY.datasets_file,
         name=lambda wildcards: DATASETS[wildcards.dataset].name,

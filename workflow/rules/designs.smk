@@ -12,13 +12,13 @@ rule make_design:
         f"{SHARED}/designs/{{dataset}}/{{design}}/design.log",
     benchmark:
         f"{SHARED}/designs/{{dataset}}/{{design}}/design.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: (1000 + cells_of(design_of(wildcards)) // 10) * attempt,
         runtime=30,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
         spec=lambda wildcards: planning.spec_argument(design_of(wildcards).spec),
     shell:

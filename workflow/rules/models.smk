@@ -1,20 +1,6 @@
 """From a visible design to a model's outputs and the record of its run."""
 
 
-def truth_for_control(wildcards):
-    """The truth, for the controls that are made of it, and nothing for everybody else."""
-    model = run_of(wildcards).variant.model
-    if not planning.model_registry.declaration(model).needs_truth:
-        return []
-    return f"{SHARED}/designs/{wildcards.dataset}/{wildcards.design}/truth.h5mu"
-
-
-def uses_gpu(wildcards):
-    """Whether a run asks for a GPU: one that can use it, and a study that may."""
-    declared = planning.model_registry.declaration(run_of(wildcards).variant.model)
-    return declared.gpu and STUDY.device == "cuda"
-
-
 rule train_model:
     """Train one model variant on one design; a model that fails leaves a record that says so."""
     input:
@@ -28,14 +14,14 @@ rule train_model:
         f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/train.log",
     benchmark:
         f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/train.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: STUDY.threads
     resources:
         mem_mb=STUDY.memory_mb,
         runtime=int(STUDY.wall_minutes) + 5,
         gpu=lambda wildcards: int(uses_gpu(wildcards)),
         wall_seconds=int(STUDY.wall_minutes * 60),
-    conda:
-        MAIN_ENVIRONMENT
     params:
         truth=lambda wildcards, input: f"--truth {shlex.quote(input.truth)}" if input.truth else "",
         model=lambda wildcards: run_of(wildcards).variant.model,

@@ -16,13 +16,13 @@ rule score_run:
         f"{SHARED}/scores/{{metrics}}/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/score.log",
     benchmark:
         f"{SHARED}/scores/{{metrics}}/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/score.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: (1500 + cells_of(design_of(wildcards)) // 5) * attempt,
         runtime=60,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
         metrics=STUDY.metrics,
     shell:

@@ -9,13 +9,13 @@ rule write_plan:
         f"{FOLDER}/logs/plan.log",
     benchmark:
         f"{FOLDER}/logs/plan.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
         config=as_json(dict(config)),
         # Other scores (another metric's code) make another plan although the configuration is the same.
@@ -42,16 +42,16 @@ rule collect_scores:
         f"{FOLDER}/logs/collect.log",
     benchmark:
         f"{FOLDER}/logs/collect.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
-        results=RESULTS,
-        folder=FOLDER,
+        results=lambda wildcards, output: str(Path(output[0]).parents[1]),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "python -m benchmarks collect --plan {input.plan:q} --results-dir {params.results:q} "
         "--output-dir {params.folder:q} 2> {log:q}"
@@ -72,15 +72,15 @@ rule compute_statistics:
         f"{FOLDER}/logs/statistics.log",
     benchmark:
         f"{FOLDER}/logs/statistics.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
-        folder=FOLDER,
+        folder=lambda wildcards, input: str(Path(input[0]).parent),
     shell:
         "python -m benchmarks statistics --study-dir {params.folder:q} 2> {log:q}"
 
@@ -95,16 +95,16 @@ rule compute_umaps:
         f"{FOLDER}/logs/umaps.log",
     benchmark:
         f"{FOLDER}/logs/umaps.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
-        results=RESULTS,
-        folder=FOLDER,
+        results=lambda wildcards, output: str(Path(output[0]).parents[1]),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
         embeddings=STUDY.umaps["max_embeddings"],
         observations=STUDY.umaps["max_observations"],
     shell:
@@ -132,14 +132,14 @@ rule write_report:
         f"{FOLDER}/logs/report.log",
     benchmark:
         f"{FOLDER}/logs/report.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=3000,
         runtime=30,
         gpu=0,
-    conda:
-        MAIN_ENVIRONMENT
     params:
-        folder=FOLDER,
+        folder=lambda wildcards, input: str(Path(input[0]).parent),
     shell:
         "python -m benchmarks report --study-dir {params.folder:q} --output {output:q} 2> {log:q}"

@@ -1,0 +1,1 @@
+"""What the scores say: aggregation over replicates, intervals, scaling between controls, paired tests, ranking."""

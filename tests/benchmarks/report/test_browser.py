@@ -1,0 +1,312 @@
+"""The page in headless Chromium: it opens, every control works, nothing is loaded, nothing from data is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import pytest
+
+from benchmarks.report.page import report_html, write_report
+from benchmarks.report.study import Study
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"),
+]
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-prefers-reduced-motion", "--window-size=1300,900",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium with its console and network logged."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def report(fictitious_study, fictitious_metrics):
+    """Address of the report of the fictitious study."""
+    write_report(fictitious_study, fictitious_study / "report.html", fictitious_metrics)
+    return (fictitious_study / "report.html").as_uri()
+
+
+@pytest.fixture
+def page(browser, report):
+    """The report, freshly opened; afterwards the console has to be empty and the network silent."""
+    drain(browser)
+    browser.get(report)
+    assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
+    yield browser
+    messages, requests = drain(browser)
+    assert messages == []
+    assert requests == [report]
+
+
+def drain(browser) -> tuple[list, list]:
+    """Console messages and requested addresses since the last call (our own saved table and empty icon apart)."""
+    messages = [entry["message"] for entry in browser.get_log("browser")]
+    requests = []
+    for entry in browser.get_log("performance"):
+        event = json.loads(entry["message"])["message"]
+        if event["method"] == "Network.requestWillBeSent":
+            requests.append(event["params"]["request"]["url"])
+    return messages, [url for url in requests if not url.startswith(("data:", "blob:", "chrome:", "about:"))]
+
+
+def column(page, number: int) -> list[str]:
+    """Texts of one column of the overview's contestants."""
+    return page.execute_script(
+        "return [...document.querySelectorAll('#overview tbody:not(.controls-body) tr')].map(row => row.children[arguments[0]].querySelector('.v')?.firstChild.textContent ?? row.children[arguments[0]].textContent)",
+        number,
+    )
+
+
+def set_option(page, section: str, name: str, index: int) -> str:
+    """Choose an option as a user does; its text."""
+    from selenium.webdriver.support.ui import Select
+
+    select = Select(page.find_element("css selector", f"#{section} select[name={name}]"))
+    select.select_by_index(index)
+    return page.find_element("css selector", f"#{section} select[name={name}] option:checked").text
+
+
+def test_navigation_reaches_every_section(page):
+    links = page.find_elements("css selector", "nav a")
+    assert [link.text for link in links] == [
+        "Study",
+        "Overview",
+        "Ranking",
+        "Curves",
+        "Embeddings",
+        "Cost",
+        "Failures",
+        "Provenance",
+    ]
+    for link in links:
+        link.click()
+        key = link.get_attribute("href").split("#")[1]
+        deadline = time.monotonic() + 5
+        while (
+            page.execute_script("return document.querySelector('nav [aria-current]')?.hash") != f"#{key}"
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.05)
+        assert page.execute_script("return document.querySelector('nav [aria-current]').hash") == f"#{key}"
+        top = page.execute_script("return document.getElementById(arguments[0]).getBoundingClientRect().top", key)
+        assert top < 450
+
+
+def test_sorting_with_the_mouse_and_the_keyboard(page):
+    from selenium.webdriver.common.keys import Keys
+
+    def numbers(texts):
+        return [float(text.replace("\u2212", "-")) for text in texts if text[0] in "0123456789\u2212"]
+
+    button = page.find_element("css selector", "#overview th[data-column='0'] button")
+    assert "NMI" in button.text
+    button.click()
+    values = numbers(column(page, 1))
+    assert len(values) >= 5 and values == sorted(values, reverse=True)
+    assert column(page, 1)[-1] == "n/a"
+    assert page.find_element("css selector", "#overview th[data-column='0']").get_attribute("aria-sort") == "descending"
+    # The focus stays on the head, so that Enter turns the order round.
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert numbers(column(page, 1)) == sorted(values)
+    assert column(page, 1)[-1] == "n/a"
+    assert page.find_element("css selector", "#overview th[data-column='0']").get_attribute("aria-sort") == "ascending"
+    page.switch_to.active_element.send_keys(Keys.SPACE)
+    assert numbers(column(page, 1)) == values
+    page.find_element("css selector", "#overview th[data-column=label] button").click()
+    names = [text.replace("flagged", "") for text in column(page, 0)]
+    assert names == sorted(names)
+
+
+def test_a_lower_is_better_metric_sorts_its_best_first(page):
+    head = next(
+        item for item in page.find_elements("css selector", "#overview th[data-column]") if "Rank distance" in item.text
+    )
+    place = int(page.execute_script("return [...arguments[0].parentNode.children].indexOf(arguments[0])", head))
+    head.find_element("css selector", "button").click()
+    values = [float(text) for text in column(page, place) if text[0].isdigit()]
+    assert len(values) >= 5 and values == sorted(values)
+
+
+def test_selectors_change_the_numbers_and_move_together(page):
+    before = column(page, 1)
+    assert set_option(page, "overview", "dataset", 1) == "snare_mouse_cortex"
+    assert column(page, 1) != before
+    chosen = page.execute_script(
+        "return [...document.querySelectorAll('select[name=dataset]')].map(item => item.selectedOptions[0].textContent)"
+    )
+    assert len(chosen) == 4 and set(chosen) == {"snare_mouse_cortex"}
+    set_option(page, "ranking", "fraction", 2)
+    assert (
+        "failed" in page.find_element("css selector", "#ranking table").text
+        or "missing" in page.find_element("css selector", "#ranking table").text
+    )
+    set_option(page, "cost", "cells", 0)
+    assert page.find_element("css selector", "#overview select[name=cells] option:checked").text == "500"
+    set_option(page, "overview", "group", 1)
+    assert len(page.find_elements("css selector", "#overview thead .group")) == 1
+    set_option(page, "overview", "show", 1)
+    assert page.find_element("css selector", "#overview .controls-body tr:first-child .v").text
+
+
+def test_every_option_of_every_selector_draws(page):
+    total = page.execute_script("return document.querySelectorAll('select').length")
+    assert total >= 14
+    for section in ("overview", "ranking", "curves", "embeddings", "cost"):
+        names = page.execute_script(
+            "return [...document.querySelectorAll('#' + arguments[0] + ' select')].map(item => item.name)", section
+        )
+        for name in names:
+            count = page.execute_script(
+                "return document.querySelector(`#${arguments[0]} select[name=${arguments[1]}]`)?.options.length ?? 0",
+                section,
+                name,
+            )
+            for index in range(count):
+                page.execute_script(
+                    "const s = document.querySelector(`#${arguments[0]} select[name=${arguments[1]}]`); s.selectedIndex = arguments[2]; s.dispatchEvent(new Event('change'))",
+                    section, name, index,
+                )  # fmt: skip
+    assert page.execute_script("return document.querySelectorAll('#curves svg path').length") > 10
+
+
+def test_details_of_a_score_by_keyboard(page):
+    page.execute_script("document.querySelector('#overview tbody td').focus()")
+    text = page.find_element("css selector", "#overview [data-detail]").text
+    assert "95 % interval" in text and "replicates" in text and "scaled" in text
+    failed = page.find_element("css selector", "#overview td[data-state='not applicable']")
+    page.execute_script("arguments[0].focus()", failed)
+    assert "takes paired cells only" in page.find_element("css selector", "#overview [data-detail]").text
+
+
+def test_the_table_is_reached_by_tab_alone(page):
+    from selenium.webdriver.common.keys import Keys
+
+    seen = set()
+    page.find_element("css selector", "body").send_keys(Keys.TAB)
+    assert page.switch_to.active_element.text == "Skip to the content"
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    for _ in range(12):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        seen.add(page.switch_to.active_element.tag_name)
+    assert {"select", "button"} <= seen
+
+
+def test_curves_hide_and_show_a_model(page):
+    def lines():
+        return page.execute_script(
+            "return document.querySelectorAll('#curves .chart:first-of-type svg g > path[stroke]').length"
+        )
+
+    before = lines()
+    page.execute_script("document.querySelector('#curves .legend button').click()")
+    assert page.find_element("css selector", "#curves .legend button").get_attribute("aria-pressed") == "false"
+    assert lines() < before
+    page.execute_script("document.querySelector('#curves .legend button').click()")
+    assert lines() == before
+
+
+def test_pictures_are_painted_and_highlighted(page):
+    def ink():
+        return page.execute_script(
+            "const from = document.querySelector('#embeddings canvas'), c = document.createElement('canvas'); c.width = from.width; c.height = from.height; const g = c.getContext('2d', {willReadFrequently: true}); g.drawImage(from, 0, 0); const d = g.getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 0; i < d.length; i += 4) if (Math.max(d[i], d[i+1], d[i+2]) - Math.min(d[i], d[i+1], d[i+2]) > 40) n += 1; return n"
+        )
+
+    assert page.execute_script("return document.querySelectorAll('#embeddings canvas').length") >= 8
+    all_types = ink()
+    assert all_types > 500
+    page.execute_script("document.querySelector('#embeddings .legend button').click()")
+    assert 0 < ink() < all_types / 3
+
+
+def test_names_from_data_are_text(page):
+    legend = page.find_element("css selector", "#embeddings .legend").text
+    for name in (
+        "<script>alert(1)</script>",
+        "$(touch x)",
+        "../../x",
+        "</script><img src=x onerror=alert(2)>",
+        "T cell & 'NK' \"cell\"",
+    ):
+        assert name in legend
+    assert "<b>each</b>" in page.find_element("css selector", "#failures").text
+    assert "<script>alert(3)</script>" in page.find_element("css selector", "#provenance").text
+    assert page.execute_script(
+        "return [document.scripts.length, document.querySelectorAll('img, iframe, object, embed').length]"
+    ) == [2, 0]
+    from selenium.common.exceptions import NoAlertPresentException
+
+    with pytest.raises(NoAlertPresentException):
+        page.switch_to.alert  # noqa: B018
+
+
+def test_saving_the_table(page):
+    page.execute_script(
+        "window.saved = []; URL.createObjectURL = (blob) => { blob.text().then((text) => saved.push(text)); return '#overview'; }"
+    )
+    page.find_element("css selector", "#overview button[name=download]").click()
+    deadline = time.monotonic() + 5
+    while not page.execute_script("return saved.length") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    lines = page.execute_script("return saved[0]").splitlines()
+    assert (
+        lines[0].split("\t")[:3] == ["model", "metric", "mean"] and len({len(line.split("\t")) for line in lines}) == 1
+    )
+    assert any(line.startswith("pca\tnmi_leiden\t0.") for line in lines)
+
+
+def test_phone_width_needs_no_sideways_scrolling(page):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    )
+    try:
+        assert page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]") == [360, 360]
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_fifty_thousand_rows_open_in_two_seconds(browser, tmp_path):
+    from tests.benchmarks.report.conftest import FICTITIOUS_METRICS, fictitious_tables, fictitious_umaps
+
+    # One replicate a condition is the worst case for the page: every score row is a row of its data.
+    scores, runs = fictitious_tables(
+        datasets=tuple("abcde"),
+        sizes=tuple(range(500, 10001, 500)),
+        fractions=(0.0, 0.2, 0.4, 0.6, 0.8),
+        replicates=1,
+        seeds=(0,),
+    )
+    assert len(scores) == 50_000
+    path = tmp_path / "large.html"
+    path.write_text(report_html(Study(scores, runs, {}, fictitious_umaps(runs), FICTITIOUS_METRICS)), encoding="utf-8")
+    assert path.stat().st_size < 15e6
+    drain(browser)
+    seconds = []
+    for _ in range(2):
+        browser.get(path.as_uri())
+        seconds.append(
+            browser.execute_script(
+                "const [n] = performance.getEntriesByType('navigation'); return n.loadEventEnd / 1000"
+            )
+        )
+    assert min(seconds) < 2
+    assert drain(browser)[0] == []

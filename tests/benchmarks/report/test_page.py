@@ -1,0 +1,223 @@
+"""The page as text: complete, self-contained, escaped, and written for poor studies too."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.errors import InputError
+from benchmarks.formats import write_table
+from benchmarks.report.page import SECTIONS, report_html, write_report
+from benchmarks.report.section import codes, embedded_json, number, numbers
+from benchmarks.report.study import Study, read_study
+
+
+def page_data(html: str) -> dict:
+    """The data of a page, as its script gets them."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S).group(1))
+
+
+@pytest.fixture(scope="module")
+def html(fictitious_study, fictitious_metrics):
+    return report_html(read_study(fictitious_study, fictitious_metrics))
+
+
+@pytest.fixture(scope="module")
+def small(fictitious_study, fictitious_metrics):
+    """A study of one condition, from which tests take things away."""
+    study = read_study(fictitious_study, fictitious_metrics)
+    keep = {"dataset": "bmmc_multiome", "n_cells": 500, "unpaired_fraction": 0.5}
+    scores, runs = (
+        table[np.logical_and.reduce([table[name] == value for name, value in keep.items()])]
+        for table in (study.scores, study.runs)
+    )
+    return scores.reset_index(drop=True), runs.reset_index(drop=True)
+
+
+def test_every_section_is_there_once_and_in_the_navigation(html):
+    for key in SECTIONS:
+        assert html.count(f'<section id="{key}"') == 1
+        assert html.count(f'<a href="#{key}"') >= 1
+
+
+def test_nothing_is_loaded_from_elsewhere(html):
+    body = html.replace("http://www.w3.org/2000/svg", "")
+    assert "http://" not in body and "https://" not in body and "@import" not in body
+    assert re.findall(r'\ssrc="[^"]*"', body.split('<script type="application/json"')[0]) == []
+    assert set(re.findall(r'<link [^>]*href="([^"]*)"', body)) == {"data:,"}
+
+
+def test_the_policy_allows_our_own_script_alone(html):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1).replace("&#39;", "'")
+    script = re.search(r"<script>(.*?)</script>", html, re.S).group(1)
+    style = re.search(r"<style>(.*?)</style>", html, re.S).group(1)
+    for text in (script, style):
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
+    assert "unsafe" not in policy and "default-src 'none'" in policy
+    assert html.count("<script") == 2
+
+
+def test_text_from_data_is_escaped(html):
+    assert "alert(1)" in html and "<script>alert" not in html
+    assert "<b>each</b>" not in html and "&lt;b&gt;each&lt;/b&gt;" in html
+    types = page_data(html)["sections"]["embeddings"]["designs"][0]["columns"]["cell_type"]["values"]
+    assert "<script>alert(1)</script>" in types and "$(touch x)" in types
+
+
+def test_the_table_holds_every_model_and_metric_of_every_condition(html, fictitious_study, fictitious_metrics):
+    shared = page_data(html)["shared"]
+    study = read_study(fictitious_study, fictitious_metrics)
+    scores = shared["scores"]
+    runs_only = [metric.get("run", False) for metric in shared["metrics"]]
+    assert sum(not runs_only[metric] for metric in scores["metric"]) == len(study.summary)
+    row = next(
+        i
+        for i in range(len(scores["metric"]))
+        if shared["metrics"][scores["metric"][i]]["name"] == "nmi_leiden"
+        and shared["variants"][scores["variant"][i]]["label"] == "pca"
+        and shared["conditions"][scores["condition"][i]] == {"dataset": "bmmc_multiome", "cells": 1000, "fraction": 0.5}
+    )
+    own = study.scores.query(
+        "metric == 'nmi_leiden' and variant == 'pca' and dataset == 'bmmc_multiome' and n_cells == 1000 and unpaired_fraction == 0.5"
+    )
+    assert scores["mean"][row] == pytest.approx(own["value"].mean(), rel=1e-4)
+    assert scores["n"][row] == 5 and scores["low"][row] < scores["mean"][row] < scores["high"][row]
+
+
+def test_failures_are_listed_with_their_reasons(html):
+    part = html[html.index('id="failures"') : html.index('id="provenance"')]
+    for text in (
+        "diverged",
+        "timeout",
+        "more than 600 s",
+        "takes paired cells only",
+        "collapsed embedding",
+        "no unpaired cells",
+        "99 % unpaired",
+    ):
+        assert text in part
+
+
+def test_provenance_is_complete(html):
+    part = html[html.index('id="provenance"') :]
+    for text in (
+        "0123456789abcdef0123456789abcdef01234567",
+        "2.13.0",
+        "&#34;max_epochs&#34;: 60",
+        "snakemake --cores 2",
+        "a fictitious one",
+    ):
+        assert text in part
+
+
+def test_same_study_same_bytes_in_one_small_file(html, fictitious_study, fictitious_metrics, tmp_path):
+    write_report(fictitious_study, tmp_path / "a" / "report.html", fictitious_metrics)
+    assert (tmp_path / "a" / "report.html").read_text(encoding="utf-8") == html
+    assert 50_000 < len(html.encode()) < 15e6
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["report.html"]
+
+
+def test_tsv_tables_do_as_well(fictitious_study, fictitious_metrics, tmp_path):
+    study = read_study(fictitious_study, fictitious_metrics)
+    write_table(tmp_path / "scores.tsv", study.scores)
+    write_table(tmp_path / "runs.tsv", study.runs)
+    other = read_study(tmp_path, fictitious_metrics)
+    pd.testing.assert_frame_equal(other.summary, study.summary)
+    assert other.umaps.empty and other.provenance == {}
+
+
+@pytest.mark.parametrize(
+    ("present", "message"),
+    [({}, "neither scores.parquet nor scores.tsv"), ({"scores": ["study"]}, "lacks the column 'dataset'")],
+)
+def test_missing_tables_are_named(tmp_path, fictitious_metrics, present, message):
+    for name, columns in present.items():
+        write_table(tmp_path / f"{name}.tsv", pd.DataFrame(columns=columns))
+        write_table(tmp_path / "runs.tsv", pd.DataFrame(columns=columns))
+    with pytest.raises(InputError, match=message):
+        read_study(tmp_path, fictitious_metrics)
+
+
+def test_one_replicate_says_so(small, fictitious_metrics):
+    scores, runs = (table[table["replicate"] == 0] for table in small)
+    html = report_html(Study(scores, runs, metrics=fictitious_metrics))
+    assert "one replicate only" in html
+    data = page_data(html)["shared"]["scores"]
+    assert set(data["low"]) == {None} and set(data["n"]) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    "what", ["no controls", "all failed", "unknown metrics", "no runs finished", "empty", "no metrics at all"]
+)
+def test_poor_studies_have_a_report(small, fictitious_metrics, what):
+    scores, runs = (table.copy() for table in small)
+    if what == "no controls":
+        scores, runs = (table[~table["model"].isin(["random", "oracle", "collapsed"])] for table in (scores, runs))
+    elif what == "all failed":
+        scores = scores.assign(value=np.nan, status="missing", reason="failed: x")
+        runs = runs.assign(
+            status="failed",
+            reason="x",
+            wall_seconds=np.nan,
+            cpu_seconds=np.nan,
+            peak_rss_mb=np.nan,
+            epochs=None,
+            collapsed=None,
+        )
+    elif what == "unknown metrics":
+        scores["metric"] = "mystery_" + scores["metric"]
+    elif what == "no runs finished":
+        runs = runs.iloc[:0]
+    elif what == "empty":
+        scores, runs = scores.iloc[:0], runs.iloc[:0]
+    elif what == "no metrics at all":
+        scores = scores.iloc[:0]
+    html = report_html(Study(scores, runs, metrics=fictitious_metrics))
+    assert page_data(html)["shared"]["study"] == ("empty study" if len(scores) == 0 else "fictitious")
+    assert all(f'<section id="{key}"' in html for key in SECTIONS)
+
+
+def test_labels_tell_variants_apart(small, fictitious_metrics):
+    scores, runs = small
+    chosen = scores[scores["variant"].isin(["multivi", "pca"])].assign(
+        variant=lambda table: np.where(table["model"] == "pca", "default", "default")
+    )
+    study = Study(chosen, runs.iloc[:0], metrics=fictitious_metrics)
+    assert study.variants["label"].tolist() == ["multivi", "pca"]
+    study = Study(chosen.assign(variant="same"), runs.iloc[:0], metrics=fictitious_metrics)
+    assert study.variants["label"].tolist() == ["multivi same", "pca same"]
+
+
+def test_embedded_json_cannot_end_its_element():
+    content = {"</script>": "<!-- <script> \u2028 & ]]>", "list": [None, 1.5]}
+    text = embedded_json(content)
+    assert not set("<>&\u2028") & set(text) and json.loads(text) == content
+    with pytest.raises(ValueError):
+        embedded_json([float("nan")])
+
+
+def test_numbers_for_people_and_for_scripts():
+    assert [number(value) for value in (1234567, 0.123456, 12.0, None, float("nan"), 45678.9)] == [
+        "1,234,567",
+        "0.123",
+        "12",
+        "–",
+        "–",
+        "45,679",
+    ]
+    assert numbers([0.1234567, np.nan, np.inf, 123456.7]) == [0.12346, None, None, 123460.0]
+    assert codes(["b", None, "a", "b"]) == (["b", "a"], [0, -1, 1, 0])
+
+
+def test_real_declarations_serve_too(small):
+    from benchmarks.metrics.registry import METRICS
+
+    scores, runs = small
+    data = page_data(report_html(Study(scores, runs, metrics=METRICS)))["shared"]
+    assert {metric["name"] for metric in data["metrics"] if not metric.get("run")} == set(scores["metric"])
