@@ -666,7 +666,7 @@ def read_predictions(path: str | os.PathLike) -> dict[str, Prediction]:
     """Read what :func:`write_predictions` wrote."""
     predictions = {}
     with H5mu(path) as file:
-        file.uns
+        check_schema(file.uns, path)
         index = file.obs.index
         for modality in file.modalities:
             group = file.file["mod"][modality]
