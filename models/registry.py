@@ -16,6 +16,15 @@ _CLASSES = {
     "wnn": "models.wnn:WeightedNearestNeighbours",
     "mofa": "models.mofa:MOFA",
     "multivi": "models.multivi:MultiVI",
+    "multivi-native": "models.multivi_native:MultiVINative",
+    "cobolt": "models.cobolt:Cobolt",
+    "scmm": "models.scmm:ScMM",
+    "scmvp": "models.scmvp:ScMVP",
+    "multidgd": "models.multidgd:MultiDGD",
+    "portal": "models.portal:Portal",
+    "davae": "models.davae:DAVAE",
+    "scalex": "models.scalex:SCALEX",
+    "totalvi": "models.totalvi_scvi:TotalVI",
 }
 
 

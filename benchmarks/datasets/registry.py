@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Mapping
 from urllib.parse import unquote, urlsplit
 
 import h5py

@@ -1,0 +1,1 @@
+"""The networks of the composed models, one module a paper, built from ``models.parts``."""

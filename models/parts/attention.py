@@ -1,0 +1,59 @@
+"""Attention blocks of scMVP: a mask for the RNA channel, multi-head self-attention for the ATAC channel."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from models.parts.layers import RobustBatchNorm
+
+
+class MaskAttention(nn.Module):
+    """``relu(BatchNorm(LayerNorm(h))) * softmax(W h)``: the hidden layer weighted by an attention mask of itself.
+
+    Parameters
+    ----------
+    width
+        Width of the hidden layer.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer_norm, self.batch_norm = nn.LayerNorm(width), RobustBatchNorm(width)
+        self.mask = nn.Linear(width, width)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """n_rows x width. The mask is multiplied by the width, so that its mean is one."""
+        mask = torch.softmax(self.mask(hidden), dim=1) * hidden.shape[1]
+        return torch.relu(self.batch_norm(self.layer_norm(hidden))) * mask
+
+
+class SelfAttention(nn.Module):
+    """``LayerNorm(h + MultiHead(h, h, h))`` within a cell: the hidden layer is cut into heads that attend to each other.
+
+    Parameters
+    ----------
+    width
+        Width of the hidden layer (heads x dimensions of a head; 8 x 16 in the paper).
+    n_heads
+        Number of heads.
+    """
+
+    def __init__(self, width: int, n_heads: int = 8) -> None:
+        super().__init__()
+        if width % n_heads:
+            raise ValueError(f"width {width} is not a multiple of {n_heads} heads")
+        self.n_heads, self.head_width = n_heads, width // n_heads
+        self.batch_norm, self.layer_norm = RobustBatchNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.output = nn.Linear(width, width)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """n_rows x width."""
+        hidden = torch.relu(self.batch_norm(hidden))
+        shape = (len(hidden), self.n_heads, self.head_width)
+        query, key, value = (layer(hidden).view(shape) for layer in (self.query, self.key, self.value))
+        attention = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(self.head_width), dim=2)
+        return self.layer_norm(hidden + self.output((attention @ value).reshape(len(hidden), -1)))
