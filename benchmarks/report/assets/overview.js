@@ -12,7 +12,7 @@ MosaicBench.section("overview", (root) => {
     if (scaled === null) return null;
     const stops = [[255, 255, 255], [198, 221, 240], [90, 155, 206], [8, 69, 130]];
     const t = Math.min(1, Math.abs(scaled));
-    if (scaled < 0) return mix([255, 255, 255], [240, 170, 80], Math.min(1, 0.25 + t));
+    if (scaled < -0.01) return mix([255, 255, 255], [240, 170, 80], Math.min(1, 0.25 + t));
     const place = Math.min(2.9999, t * 3);
     return mix(stops[Math.floor(place)], stops[Math.floor(place) + 1], place % 1);
   }
