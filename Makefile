@@ -1,12 +1,15 @@
 # MosaicBench: `make demo` runs the demo benchmark to its report, `make test` passes the tests; both set up first.
+# STUDY names a study file, CONFIG overrides its keys (CONFIG="data_dir=DIR device=cpu"), ARGS goes to Snakemake or pytest.
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= $(shell nproc)
 STUDY ?= config/config.yaml
+CONFIG ?=
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/default
+OVERRIDES = $(if $(CONFIG),--config $(CONFIG))
 LOCK_HASH = $(shell sha256sum envs/main.lock | cut -c1-16)
 
 .DEFAULT_GOAL := help
@@ -34,20 +37,20 @@ demo: setup  ## Run the demo benchmark to results/demo/report.html
 	@$(RUN) $(ARGS)
 	@echo "Demo: the report is results/demo/report.html"
 
-study: setup  ## Run a study: make study STUDY=config/studies/real_smoke.yaml ARGS="--config data_dir=DIR"
-	@$(RUN) --configfile $(STUDY) $(ARGS)
+study: setup  ## Run a study: make study STUDY=config/studies/real_smoke.yaml CONFIG="data_dir=DIR"
+	@$(RUN) --configfile $(STUDY) $(OVERRIDES) $(ARGS)
 
 dry-run: setup  ## Say what a study would do: make dry-run STUDY=...
-	@$(RUN) --configfile $(STUDY) --dry-run --quiet $(ARGS)
+	@$(RUN) --configfile $(STUDY) $(OVERRIDES) --dry-run --quiet $(ARGS)
 
 retry-failed: setup  ## Train the failed runs of a study again: make retry-failed STUDY=...
-	@$(BIN)/python -m workflow retry-failed --configfile $(STUDY)
-	@$(RUN) --configfile $(STUDY) $(ARGS)
+	@$(BIN)/python -m workflow retry-failed --configfile $(STUDY) $(OVERRIDES)
+	@$(RUN) --configfile $(STUDY) $(OVERRIDES) $(ARGS)
 
 test: setup  ## Run the tests
 	@echo "Tests: running (browser, R, SLURM and data tests run where these are there)"
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" \
-	  $(BIN)/python -m pytest -n $(CORES) --dist worksteal $(ARGS)
+	  $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
 
 lint: setup  ## Check the form of the code and the workflow
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules

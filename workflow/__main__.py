@@ -67,11 +67,15 @@ def _run(options: argparse.Namespace) -> int:
     found = retry_candidates(plan, results_dir)
     for run, status in found:
         folder = results_dir / "shared" / "runs" / run.key
-        for name in ("record.json", "embedding.h5ad", "prediction.h5mu"):
-            (folder / name).unlink(missing_ok=True)
-        print(
-            f"{status}: {run.design.spec.dataset} {run.design.spec.name} {run.variant.name} seed {run.seed}: to be trained again"
-        )
+        outputs = [folder / name for name in ("record.json", "embedding.h5ad", "prediction.h5mu")]
+        outputs += (results_dir / "shared" / "scores").glob(f"*/{run.key}/scores.tsv")
+        for path in outputs:
+            path.unlink(missing_ok=True)
+        spec = run.design.spec
+        print(f"{status}: {spec.dataset} {spec.name} {run.variant.name} seed {run.seed}: to be trained again")
+    if found:
+        # Snakemake makes a missing intermediate file only if something that needs it is missing as well.
+        (results_dir / study.name / "scores.parquet").unlink(missing_ok=True)
     print(f"{len(found)} of {len(plan.trained)} runs will be trained again by the next run of the workflow")
     return 0
 

@@ -175,3 +175,25 @@ def test_the_plan_names_every_file_by_its_identity(undisturbed):
     for entry in plan["runs"]:
         for name in ("visible", "truth", "embedding", "prediction", "record", "scores", "seconds"):
             assert (undisturbed / "results" / entry[name]).is_file()
+
+
+def test_failures_are_results_and_are_retried_alone(root, tmp_path):
+    small = {"models": ["random", "pca"], "designs": {"n_cells": [120]}, "metrics": ["nmi_leiden"]}
+    write_study(tmp_path, **small, limits={"wall_minutes": 5, "memory_mb": 100})
+    result = run(snakemake(root, tmp_path, 2))
+    assert result.returncode == 0, result.stderr[-4000:]
+    folder = tmp_path / "results" / "tiny"
+    runs = pd.read_parquet(folder / "runs.parquet")
+    assert set(runs["status"]) == {"out_of_memory"} and runs["reason"].str.contains("100 MB").all()
+    scores = pd.read_parquet(folder / "scores.parquet")
+    assert set(scores["status"]) == {"missing"} and scores["value"].isna().all()
+    assert "out of memory" in (folder / "report.html").read_text(encoding="utf-8").replace("_", " ")
+
+    # A higher limit alone trains nothing again: the limit does not determine what a run computes.
+    write_study(tmp_path, **small)
+    assert run(snakemake(root, tmp_path, 2)).returncode == 0
+    assert set(pd.read_parquet(folder / "runs.parquet")["status"]) == {"out_of_memory"}
+    retry = run([sys.executable, "-m", "workflow", "retry-failed", "--configfile", "study.yaml"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)})
+    assert retry.returncode == 0 and "2 of 2 runs" in retry.stdout, retry.stderr
+    assert run(snakemake(root, tmp_path, 2)).returncode == 0
+    assert set(pd.read_parquet(folder / "runs.parquet")["status"]) == {"ok"}

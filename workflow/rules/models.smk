@@ -21,7 +21,7 @@ rule train_model:
         mem_mb=STUDY.memory_mb,
         runtime=int(STUDY.wall_minutes) + 5,
         gpu=lambda wildcards: int(uses_gpu(wildcards)),
-        wall_seconds=int(STUDY.wall_minutes * 60),
+        wall_seconds=max(1, round(STUDY.wall_minutes * 60)),
     params:
         truth=lambda wildcards, input: f"--truth {shlex.quote(input.truth)}" if input.truth else "",
         model=lambda wildcards: run_of(wildcards).variant.model,
