@@ -193,7 +193,11 @@ def test_failures_are_results_and_are_retried_alone(root, tmp_path):
     write_study(tmp_path, **small)
     assert run(snakemake(root, tmp_path, 2)).returncode == 0
     assert set(pd.read_parquet(folder / "runs.parquet")["status"]) == {"out_of_memory"}
-    retry = run([sys.executable, "-m", "workflow", "retry-failed", "--configfile", "study.yaml"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)})
+    retry = run(
+        [sys.executable, "-m", "workflow", "retry-failed", "--configfile", "study.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
     assert retry.returncode == 0 and "2 of 2 runs" in retry.stdout, retry.stderr
     assert run(snakemake(root, tmp_path, 2)).returncode == 0
     assert set(pd.read_parquet(folder / "runs.parquet")["status"]) == {"ok"}

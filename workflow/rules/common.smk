@@ -49,3 +49,8 @@ def uses_gpu(wildcards):
     """Whether a run asks for a GPU: one that can use it, and a study that may."""
     declared = planning.model_registry.declaration(run_of(wildcards).variant.model)
     return declared.gpu and STUDY.device == "cuda"
+
+
+def chosen_metrics():
+    """The metrics as an argument of the command; without it, all are computed."""
+    return "" if STUDY.config.get("metrics", "all") == "all" else f"--metrics {' '.join(STUDY.metrics)}"

@@ -24,9 +24,9 @@ rule score_run:
         runtime=60,
         gpu=0,
     params:
-        metrics=STUDY.metrics,
+        metrics=chosen_metrics(),
     shell:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 "
         "python -m benchmarks score --embedding {input.embedding:q} --prediction {input.prediction:q} "
         "--record {input.record:q} --visible {input.visible:q} --truth {input.truth:q} "
-        "--metrics {params.metrics:q} --scores {output.scores:q} --seconds {output.seconds:q} 2> {log:q}"
+        "{params.metrics} --scores {output.scores:q} --seconds {output.seconds:q} 2> {log:q}"
