@@ -34,8 +34,14 @@ def section(study: Study) -> Section:
         (sum(item["not_applicable"] for item in datasets), "not applicable"),
         (study.scores["metric"].nunique(), "metrics"),
     ]
+    config = study.provenance.get("config") or {}
+    overrides = [
+        (name, sorted(values.items())) for name, values in sorted((config.get("hyperparameters") or {}).items())
+    ]
     html = render(
         "study.html.j2",
+        description=study.provenance.get("description") or "",
+        overrides=overrides,
         facts=facts,
         datasets=datasets,
         contestants=contestants["label"].tolist(),

@@ -281,7 +281,12 @@ FICTITIOUS_PROVENANCE = {
     "machine": {"system": "Linux 6.1", "processor": "a fictitious one", "cores": 2, "memory_gb": 16},
     "seeds": {"design": 0, "training": [0]},
     "versions": {"python": "3.11.9", "numpy": "2.4.6", "torch": "2.13.0"},
-    "config": {"study": "fictitious", "datasets": ["bmmc_multiome"], "models": {"multivi": {"max_epochs": 60}}},
+    "description": "A study <b>cut short</b> for the test.",
+    "config": {
+        "study": "fictitious",
+        "datasets": ["bmmc_multiome"],
+        "hyperparameters": {"multivi": {"max_epochs": 60, "lr": 0.003}},
+    },
 }
 
 

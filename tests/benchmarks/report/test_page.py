@@ -104,6 +104,12 @@ def test_failures_are_listed_with_their_reasons(html):
         assert text in part
 
 
+def test_what_the_study_changes_stands_on_its_first_page(html):
+    part = html[html.index('id="study"') : html.index('id="overview"')]
+    assert "A study &lt;b&gt;cut short&lt;/b&gt; for the test." in part
+    assert "multivi (lr = 0.003, max_epochs = 60)" in part
+
+
 def test_provenance_is_complete(html):
     part = html[html.index('id="provenance"') :]
     for text in (
