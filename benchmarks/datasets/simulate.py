@@ -573,7 +573,7 @@ def _peaks(p: SimulationParameters, seed: int, genes: _Features) -> _Features:
     linked = rng.random(n) < p.linked_fraction
     gene = np.where(linked, rng.integers(0, p.n_genes, n), -1)
     loadings = _program_loadings(rng, p, n, p.peak_effect)
-    scale = p.peak_effect / p.gene_effect if p.gene_effect > 0 else 0.0
+    scale = p.peak_effect / p.gene_effect if p.gene_effect > 1e-9 else 0.0  # a quotient by next to nothing is infinite
     own = np.where(genes.loadings[:, gene] != 0, p.peak_effect * rng.standard_normal(loadings.shape), 0.0)
     coupled = p.link_coupling * scale * genes.loadings[:, gene] + math.sqrt(1 - p.link_coupling**2) * own
     loadings = np.where(linked, coupled, loadings)
