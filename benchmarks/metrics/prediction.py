@@ -429,7 +429,8 @@ METRICS = [
         "lower",
         MULTIDGD + ", eq. 12",
         "sqrt(mean_{i,j} (x_ij - xhat_ij)^2)",
-        "Error of the predicted mean on raw withheld counts, over all entries." + _ROWS,
+        "Error of the predicted mean on raw withheld counts, over all entries. A model that predicts probabilities of accessibility is compared with counts all the same: read AUPRC for it."
+        + _ROWS,
     ),
     _metric(
         "prediction_mae",
