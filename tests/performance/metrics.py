@@ -308,8 +308,8 @@ def scaling(options: argparse.Namespace) -> str:
                 if key.startswith("seconds:")
             }
             longest = sorted(parts.items(), key=lambda item: -item[1])[:4]
-            error = {key: value for key, value in found["values"].items() if key.startswith("error:")}
-            note = f"; {error}" if error else ""
+            recall = found["values"].get("error:neighbour_recall")
+            note = f"; neighbour_recall {recall:.3f}" if recall is not None else ""
             text = ", ".join(f"{key} {value:.1f}" for key, value in longest)
             rows.append(
                 f"| {n_cells:,} | {found['wall_seconds']:.1f} | {found['cpu_seconds']:.1f} | {found['peak_rss_mb']:.0f} | {text}{note} |"
