@@ -22,7 +22,7 @@ setup:  ## Create .venv with the pinned dependencies (nothing is done if it is u
 	@if [ "$$(cat $(VENV)/.lock-hash 2>/dev/null)" != "$(LOCK_HASH)" ]; then \
 	  set -e; \
 	  $(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "MosaicBench is pinned for Python 3.11, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2]'; \
-	  echo "Set-up: creating $(VENV) (one time, about three minutes)"; \
+	  echo "Set-up: creating $(VENV) (one time, a few minutes)"; \
 	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	  echo "Set-up: installing torch"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0; \
