@@ -73,9 +73,12 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _statistics(options: argparse.Namespace) -> None:
+    from benchmarks.statistics.advice import advise
     from benchmarks.statistics.compare import compare
+    from benchmarks.statistics.critical_difference import rank_over_blocks
     from benchmarks.statistics.ranking import rank
     from benchmarks.statistics.summary import summarise
+    from benchmarks.statistics.variance import variance_split, variance_trends
 
     folder = Path(options.study_dir)
     scores, runs = read_table(folder / "scores.parquet"), read_table(folder / "runs.parquet")
@@ -83,6 +86,10 @@ def _statistics(options: argparse.Namespace) -> None:
         ("summary", summarise(scores, runs)),
         ("ranking", rank(scores, runs)),
         ("comparisons", compare(scores, runs)),
+        ("mean_ranks", rank_over_blocks(scores, runs)),
+        ("variance", variance_split(scores)),
+        ("variance_trends", variance_trends(scores)),
+        *advise(scores, runs).tables.items(),
     ):
         write_table(folder / f"{name}.tsv", table)
         write_table(folder / f"{name}.parquet", table)
@@ -135,7 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     stage("score", _score, "score one run", embedding=needed, prediction={}, record=needed, visible=needed, truth=needed,
           metrics={"nargs": "*", "help": "names (default: all)"}, scores=needed, seconds=needed)  # fmt: skip
     stage("collect", _collect, "collect a study's tidy tables", plan=needed, results_dir=needed, output_dir=needed)
-    stage("statistics", _statistics, "intervals, comparisons and ranking of a study", study_dir=needed)
+    stage(
+        "statistics",
+        _statistics,
+        "intervals, comparisons, ranking, learning curves and advice of a study",
+        study_dir=needed,
+    )
     stage("umaps", _umaps, "two-dimensional pictures of a study's embeddings", study_dir=needed, results_dir=needed,
           max_embeddings={"type": int, "default": 40}, max_observations={"type": int, "default": 1500})  # fmt: skip
     stage("report", _report, "write a study's report", study_dir=needed, output=needed)

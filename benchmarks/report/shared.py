@@ -31,6 +31,7 @@ COST_TITLES = {
     "peak_rss_mb": ("Peak host memory", "MB"),
     "peak_device_mb": ("Peak device memory", "MB"),
     "epochs": ("Epochs", ""),
+    "seconds_per_epoch": ("Time per epoch", "s"),
 }
 """Costs of a run: title and unit."""
 

@@ -19,7 +19,7 @@ from benchmarks.statistics.summary import COSTS, flags, summarise, summarise_cos
 
 RUN_COLUMNS = (
     "study", "dataset", "design", "n_cells", "unpaired_fraction", "replicate", "model", "variant", "seed", "status", "reason",
-    "device", "wall_seconds", "cpu_seconds", "gpu_seconds", "peak_rss_mb", "peak_device_mb", "epochs", "n_latent", "collapsed",
+    "device", "wall_seconds", "cpu_seconds", "gpu_seconds", "peak_rss_mb", "peak_device_mb", "epochs", "seconds_per_epoch", "n_latent", "collapsed",
     "duplicate_fraction",
 )  # fmt: skip
 """Columns of the run table that the report reads: one row a run."""

@@ -23,7 +23,7 @@ from benchmarks.statistics.scaling import scale
 DUPLICATE_LIMIT = 0.5
 """An embedding of which more than this fraction of the observations repeat another one is flagged."""
 
-COSTS = ("wall_seconds", "cpu_seconds", "gpu_seconds", "peak_rss_mb", "peak_device_mb", "epochs")
+COSTS = ("wall_seconds", "cpu_seconds", "gpu_seconds", "peak_rss_mb", "peak_device_mb", "epochs", "seconds_per_epoch")
 """Columns of the run table that :func:`summarise_cost` aggregates."""
 
 

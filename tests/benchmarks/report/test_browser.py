@@ -93,6 +93,7 @@ def test_navigation_reaches_every_section(page):
         "Overview",
         "Ranking",
         "Curves",
+        "Advice",
         "Embeddings",
         "Cost",
         "Failures",
@@ -154,7 +155,7 @@ def test_selectors_change_the_numbers_and_move_together(page):
     chosen = page.execute_script(
         "return [...document.querySelectorAll('select[name=dataset]')].map(item => item.selectedOptions[0].textContent)"
     )
-    assert len(chosen) == 4 and set(chosen) == {"snare_mouse_cortex"}
+    assert len(chosen) == 5 and set(chosen) == {"snare_mouse_cortex"}
     set_option(page, "ranking", "fraction", 2)
     assert (
         "failed" in page.find_element("css selector", "#ranking table").text
@@ -171,7 +172,7 @@ def test_selectors_change_the_numbers_and_move_together(page):
 def test_every_option_of_every_selector_draws(page):
     total = page.execute_script("return document.querySelectorAll('select').length")
     assert total >= 14
-    for section in ("overview", "ranking", "curves", "embeddings", "cost"):
+    for section in ("overview", "ranking", "curves", "advice", "embeddings", "cost"):
         names = page.execute_script(
             "return [...document.querySelectorAll('#' + arguments[0] + ' select')].map(item => item.name)", section
         )

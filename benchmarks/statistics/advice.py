@@ -1,0 +1,229 @@
+"""Advice on a design, in numbers and in sentences: how many cells, how many of them paired, which model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.statistics.best import best
+from benchmarks.statistics.compare import ALPHA, smallest_p
+from benchmarks.statistics.exchange import SurfaceOf, exchange_table, fit_surfaces
+from benchmarks.statistics.keys import metric_declarations
+from benchmarks.statistics.learning_curves import (
+    SERIES,
+    Series,
+    curve_table,
+    fit_all,
+    plateau_table,
+    references,
+)
+from benchmarks.statistics.units import usable_units
+
+TOLERANCE = 0.05
+"""Tolerance of the sentence about the plateau."""
+
+
+@dataclass
+class Advice:
+    """Everything that is fitted to a study's scores to advise on its next design.
+
+    Attributes
+    ----------
+    series
+        Learning curves along the number of cells, with their bootstrap samples.
+    surfaces
+        Scores over paired and unpaired cells, with theirs.
+    tables
+        ``learning_curves``, ``plateaus``, ``exchange``, ``best`` (documented where they are made) and ``advice``: one
+        sentence a row, with ``topic`` (``cells``, ``paired``, ``model``) and what it is about.
+    """
+
+    series: list[Series]
+    surfaces: list[SurfaceOf]
+    tables: dict[str, pd.DataFrame]
+
+
+def advise(
+    scores: pd.DataFrame,
+    runs: pd.DataFrame | None = None,
+    metrics: Mapping[str, object] | None = None,
+    names: Sequence[str] | None = None,
+    along_paired: bool = True,
+) -> Advice:
+    """Fit curves and surfaces to a study and say what follows.
+
+    Parameters
+    ----------
+    scores, runs, metrics
+        As for :func:`benchmarks.statistics.summary.summarise`.
+    names
+        Metrics to advise on; all where left out.
+    along_paired
+        Whether curves along the number of paired cells are fitted too (in the table ``learning_curves`` only).
+    """
+    metrics = metric_declarations(metrics)
+    if names is not None:
+        scores = scores[scores["metric"].isin(list(names))]
+    units = usable_units(scores, runs, metrics)
+    series = fit_all(units, "cells")
+    surfaces = fit_surfaces(units)
+    others = fit_all(units, "paired") if along_paired else []
+    curves = curve_table([*series, *others])
+    plateaus = plateau_table(series, references(scores, metrics))
+    tables = {
+        "learning_curves": curves,
+        "plateaus": plateaus,
+        "exchange": exchange_table(surfaces),
+        "best": best(scores, runs, metrics, all_series=series),
+    }
+    tables["advice"] = _sentences(tables)
+    return Advice(series, surfaces, tables)
+
+
+def text(value: float) -> str:
+    """A number in a sentence: three significant digits, thousands separated, a real minus sign."""
+    if not np.isfinite(value):
+        return "unknown"
+    rounded = float(f"{value:.3g}")
+    digits = f"{abs(rounded):,.0f}" if abs(rounded) >= 100 else f"{abs(rounded):g}"
+    return f"−{digits}" if rounded < 0 else digits
+
+
+def percent(share: float) -> str:
+    """A share as whole percent."""
+    return f"{100 * share:.0f} %"
+
+
+def _between(low: float, high: float, beyond: str) -> str:
+    """An interval in brackets; `beyond` stands for an infinite end, and nothing for a missing interval."""
+    if np.isnan(low) or np.isnan(high):
+        return " (no interval)"
+    return f" ({text(low) if np.isfinite(low) else beyond} to {text(high) if np.isfinite(high) else beyond})"
+
+
+def cells_sentence(curve: Mapping, plateau: Mapping | None) -> str:
+    """What a learning curve says about the number of cells.
+
+    Parameters
+    ----------
+    curve
+        Row of the table ``learning_curves``.
+    plateau
+        The row of ``plateaus`` for the same curve; ``None`` if the curve was not fitted.
+    """
+    if curve["status"] != "fitted" or plateau is None:
+        return f"Not fitted: {curve['reason']}."
+    span = f"from {text(curve['smallest'])} to {text(curve['largest'])} cells"
+    share = (
+        ""
+        if np.isnan(curve["form_share"])
+        else f"; {percent(curve['form_share'])} of the bootstrap samples choose this form"
+    )
+    if curve["form"] == "constant":
+        caution = ""
+        if np.isinf(plateau["cells_high"]):
+            caution = " A curve that levels off late is not excluded."
+        return f"No dependence on the number of cells is found {span}{share}.{caution}"
+    if curve["trend"] == "unresolved":
+        direction = "A trend that the replicates do not resolve"
+    else:
+        direction = "Improves with cells" if curve["trend"] == "improves" else "Gets worse with more cells"
+    change = f"{text(curve['gain'])}{_between(curve['gain_low'], curve['gain_high'], 'unknown')} {span}"
+    limit = text(2 * curve["largest"])
+    if curve["form"] == "log-linear":
+        return f"{direction}: {change}, with no sign of a plateau{share}."
+    tolerance, yardstick = percent(plateau["tolerance"]), plateau["yardstick"]
+    where = f"within {tolerance} of {yardstick}"
+    if plateau["answer"] == "beyond the measured range":
+        low = plateau["cells_low"]
+        at_least = "" if not np.isfinite(low) else f"; {text(low)} cells are not excluded"
+        return f"{direction}: {change}; its plateau is reached {where} only beyond {limit} cells, further than is extrapolated{at_least}."
+    level = f"{text(curve['plateau'])}{_between(curve['plateau_low'], curve['plateau_high'], 'no limit')}"
+    note = " by extrapolation" if plateau["answer"] == "extrapolated" else ""
+    cells = f"{text(plateau['cells'])} cells{_between(plateau['cells_low'], plateau['cells_high'], f'beyond {limit}')}"
+    if plateau["answer"] == "from the smallest size":
+        cells = f"the smallest size, {cells}"
+    return f"{direction}: {change}; plateau {level}, reached {where}{note} from {cells}."
+
+
+def paired_sentence(row: Mapping) -> str:
+    """What a surface says about unpaired cells; `row` is one of the table ``exchange``."""
+    if row["status"] != "fitted":
+        return f"Not fitted: {row['reason']}."
+    where = f"At {text(row['n_cells'])} cells, {100 * row['unpaired_fraction']:g} % unpaired"
+    if np.isnan(row["worth"]):
+        return f"{where}: {row['verdict']}, so that nothing can be exchanged for them."
+    sentence = f"{where}: one unpaired cell is worth {text(row['worth'])}{_between(row['worth_low'], row['worth_high'], 'no limit')} paired ones ({row['verdict']})."
+    if np.isfinite(row["replacement"]):
+        more = _between(row["replacement_low"], row["replacement_high"], "more than can be said")
+        sentence += f" {text(row['n_cells'] / 2)} paired cells and {text(row['replacement'])}{more} unpaired ones score as {text(row['n_cells'])} paired ones."
+    elif np.isinf(row["replacement"]):
+        sentence += f" No measured number of unpaired cells replaces half of {text(row['n_cells'])} paired ones."
+    return sentence
+
+
+def replicates_needed(n_models: int) -> int:
+    """Fewest replicates whose smallest p-value can rule out one of so many models (:func:`~.best.p_not_best`)."""
+    return next(n for n in range(2, 100) if (n_models - 1) * smallest_p(n) <= ALPHA)
+
+
+def model_sentence(rows: pd.DataFrame, labels: Sequence[str]) -> str:
+    """Which model one condition speaks for.
+
+    Parameters
+    ----------
+    rows
+        Rows of the table ``best`` of one condition and metric.
+    labels
+        Names of their variants.
+    """
+    chance = rows["probability_best"].to_numpy(float)
+    known = not np.isnan(chance).all()
+    order = np.argsort(-np.where(np.isnan(chance), -1, chance), kind="stable")
+    leader = labels[order[0]]
+    may = [labels[number] for number in order if bool(rows["may_be_best"].iloc[number])]
+    if len(rows) < 2:
+        return f"Only {labels[0]} has values."
+    if not known:
+        return "One replicate: no difference can be resolved."
+    first = f"{leader} is best in {percent(chance[order[0]])} of the bootstrap samples"
+    if len(may) == 1:
+        return f"{first}; the replicates rule out all others."
+    others = [name for name in may if name != leader]
+    if len(may) == len(rows):
+        n, needed = int(rows["n_replicates"].max()), replicates_needed(len(rows))
+        few = f"; {n} replicates cannot, {needed} are the fewest that could" if n < needed else ""
+        return f"{first}, but no difference is resolved: the replicates rule out none of the {len(rows)} models{few}."
+    out = len(rows) - len(may)
+    return f"{first}; no difference is resolved to {', '.join(others)}; {out} {'is' if out == 1 else 'are'} ruled out."
+
+
+def _name(model: str, variant: str) -> str:
+    return str(model) if variant in ("", "default") else str(variant)
+
+
+def _sentences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The table ``advice``; see :class:`Advice`."""
+    rows = []
+    plateaus = tables["plateaus"]
+    plateaus = plateaus[plateaus["tolerance"] == TOLERANCE]
+    known = {tuple(row[name] for name in (*SERIES, "unpaired_fraction")): row for row in plateaus.to_dict("records")}
+    curves = tables["learning_curves"]
+    for row in curves[curves["axis"] == "cells"].to_dict("records"):
+        key = {name: row[name] for name in SERIES}
+        sentence = cells_sentence(row, known.get((*key.values(), row["fixed"])))
+        rows.append(
+            {**key, "topic": "cells", "n_cells": np.nan, "unpaired_fraction": row["fixed"], "sentence": sentence}
+        )
+    for row in tables["exchange"].to_dict("records"):
+        key = {name: row[name] for name in (*SERIES, "n_cells", "unpaired_fraction")}
+        rows.append({**key, "topic": "paired", "sentence": paired_sentence(row)})
+    condition = ["study", "dataset", "metric", "n_cells", "unpaired_fraction"]
+    for key, part in tables["best"].groupby(condition, dropna=False, sort=True):
+        labels = [_name(model, variant) for model, variant in zip(part["model"], part["variant"])]
+        own = {**dict(zip(condition, key)), "model": "", "variant": "", "topic": "model"}
+        rows.append({**own, "sentence": model_sentence(part, labels)})
+    return pd.DataFrame(rows, columns=[*SERIES, "topic", "n_cells", "unpaired_fraction", "sentence"])

@@ -1,0 +1,421 @@
+"""Learning curves: a score as a function of the number of cells, or of paired cells, with bootstrap bands.
+
+Three forms compete: a constant, a straight line in the logarithm, and the saturating power law
+
+    y(n) = a - b n^(-c),    0.1 <= c <= 3,
+
+with `b` of either sign, so that it serves metrics of which lower is better, and curves that get worse. All three are
+written as level + slope * x_c(n), x_c(n) = (1 - (n / n0)^(-c)) / c with n0 the geometric mean of the sizes: c -> 0
+gives the logarithm, slope 0 the constant, and a = level + slope / c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Mapping
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.errors import InputError
+from benchmarks.statistics.fitting import Fits, Form, Prepared, fit, intervals, lack_of_fit, prepare
+from benchmarks.statistics.keys import CONDITION, VARIANT, declared, metric_declarations
+from benchmarks.statistics.scaling import SCALED_BY_CONTROLS
+from benchmarks.statistics.summary import replicate_means
+from benchmarks.statistics.units import usable_units
+
+FORMS = ("constant", "log-linear", "power law")
+"""Candidate forms, simplest first."""
+
+EXPONENTS = np.geomspace(0.1, 3.0, 25)
+"""Exponents from which the search starts, and its bounds. Flatter curves than 0.1 cannot be told from the logarithm, steeper ones than 3 not from a step."""
+
+MINIMUM_SIZES = 3
+"""Fewer sizes than this cannot show whether a curve levels off."""
+
+REACH = 2.0
+"""Nothing is said further than this factor outside the measured range."""
+
+TOLERANCES = (0.01, 0.05, 0.10)
+"""Fractions of the yardstick within which a score counts as being at its plateau."""
+
+SERIES = ("study", "dataset", *VARIANT, "metric")
+"""What a curve belongs to, besides the axis and what is held fixed."""
+
+
+def position(n: np.ndarray, exponent: np.ndarray, origin: float) -> np.ndarray:
+    """x_c(n) of the module's formula; `exponent` 0 is the logarithm. Broadcasts."""
+    n, exponent = np.broadcast_arrays(np.asarray(n, dtype=float), np.asarray(exponent, dtype=float))
+    logarithm = np.log(n / origin)
+    safe = np.where(exponent > 0, exponent, 1.0)
+    return np.where(exponent > 0, -np.expm1(-safe * logarithm) / safe, logarithm)
+
+
+@lru_cache(maxsize=256)
+def _candidates(sizes: tuple[float, ...], counts: tuple[int, ...]) -> list[Prepared]:
+    """The three forms over `sizes` with so many values each; their shape parameter is the exponent."""
+    origin = float(np.exp(np.mean(np.log(sizes))))
+
+    def level(shapes: np.ndarray) -> np.ndarray:
+        return np.ones((len(shapes), len(sizes), 1))
+
+    def curve(shapes: np.ndarray) -> np.ndarray:
+        x = position(np.array(sizes)[None, :], shapes[:, :1], origin)
+        return np.stack([np.ones(x.shape), x], axis=2)
+
+    none = np.zeros((1, 1))
+    forms = [
+        Form(FORMS[0], none, level),
+        Form(FORMS[1], none, curve),
+        Form(FORMS[2], EXPONENTS[:, None], curve, (0,), ((EXPONENTS[0], EXPONENTS[-1]),)),
+    ]
+    return prepare(forms, np.array(counts))
+
+
+@dataclass
+class Curve:
+    """A fitted curve with its bootstrap samples.
+
+    Attributes
+    ----------
+    sizes
+        Measured numbers of cells, increasing.
+    means
+        Mean value at each.
+    values
+        Replicates x sizes; NaN where there is none.
+    fits
+        See :class:`~benchmarks.statistics.fitting.Fits`; its first row is the curve itself.
+    """
+
+    sizes: np.ndarray
+    means: np.ndarray
+    values: np.ndarray
+    fits: Fits
+
+    @property
+    def form(self) -> str:
+        """Name of the chosen form."""
+        return FORMS[self.fits.form[0]]
+
+    @property
+    def origin(self) -> float:
+        """n0: geometric mean of the sizes."""
+        return float(np.exp(np.mean(np.log(self.sizes))))
+
+    @property
+    def exponents(self) -> np.ndarray:
+        """Exponent c of each sample; 0 where the form has none."""
+        return self.fits.shapes[:, 0]
+
+    @property
+    def plateaus(self) -> np.ndarray:
+        """Limit of each sample for infinitely many cells; infinite for the logarithm."""
+        level, slope = self.fits.coefficients[:, 0], self.fits.coefficients[:, 1]
+        exponents = self.exponents
+        power = level + slope / np.where(exponents > 0, exponents, 1.0)
+        return np.select(
+            [self.fits.form == 0, self.fits.form == 2], [level, power], np.where(slope < 0, -np.inf, np.inf)
+        )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Range within which the curve may be read."""
+        return self.sizes[0] / REACH, self.sizes[-1] * REACH
+
+    def draws(self, n: np.ndarray) -> np.ndarray:
+        """Value at `n` of each sample (rows), the observed one first.
+
+        Raises
+        ------
+        InputError
+            If an `n` lies further than a factor of :data:`REACH` outside the measured sizes.
+        """
+        n = np.atleast_1d(np.asarray(n, dtype=float))
+        low, high = self.limits
+        outside = n[(n < low) | (n > high)]
+        if outside.size:
+            raise InputError(
+                f"{outside[0]:g} cells: the curve was measured from {self.sizes[0]:g} to {self.sizes[-1]:g} cells and is "
+                f"not read beyond {low:g} to {high:g}; run that size"
+            )
+        x = position(n[None, :], self.exponents[:, None], self.origin)
+        return self.fits.coefficients[:, :1] + self.fits.coefficients[:, 1:2] * x
+
+    def predict(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value and 95 % interval at each `n`; raises as :meth:`draws`."""
+        draws = self.draws(n)
+        return draws[0], *intervals(draws, self.fits.probabilities, self.fits.n_replicates)
+
+    def replicate_values(self, n: float) -> np.ndarray:
+        """Value at `n` of the chosen form fitted to each replicate alone, shape (replicates,).
+
+        With form and exponent as chosen on all of them the fit is linear, so that these average to the curve where
+        no value is missing; NaN for a replicate that misses a size.
+        """
+        self.draws(n)
+        number = self.fits.form[0]
+        columns = [np.ones(len(self.sizes))]
+        here = [1.0]
+        if number:
+            columns.append(position(self.sizes, self.exponents[0], self.origin))
+            here.append(float(position(n, self.exponents[0], self.origin)))
+        root = np.sqrt((~np.isnan(self.values)).sum(axis=0))
+        smoother = np.array(here) @ np.linalg.pinv(np.stack(columns, axis=1) * root[:, None]) * root
+        return self.values @ smoother
+
+    def cells_within(self, tolerance: float, reference: float | None = None) -> np.ndarray:
+        """Cells from which on each sample stays within `tolerance` of its plateau.
+
+        Parameters
+        ----------
+        tolerance
+            Fraction of the yardstick, in (0, 1).
+        reference
+            The yardstick is the distance between the plateau and this value; the plateau's own size where ``None``.
+
+        Returns
+        -------
+        numpy.ndarray
+            One a sample: not below the smallest measured size; infinite where there is no plateau or it comes later
+            than the curve may be read.
+        """
+        plateau, exponents = self.plateaus, self.exponents
+        slope = np.abs(self.fits.coefficients[:, 1])
+        yardstick = np.abs(plateau) if reference is None else np.abs(plateau - reference)
+        power = self.fits.form == 2
+        safe = np.where(power, exponents, 1.0)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            needed = self.origin * (slope / safe / (tolerance * yardstick)) ** (1 / safe)
+        needed = np.where(power, np.where(slope == 0, 0.0, needed), np.where(self.fits.form == 0, 0.0, np.inf))
+        needed = np.where(needed > self.limits[1], np.inf, needed)
+        return np.maximum(needed, self.sizes[0])
+
+
+def fit_curve(sizes: np.ndarray, values: np.ndarray) -> Curve:
+    """Fit the three forms to replicated values, and choose one.
+
+    The values of all replicates are weighted alike and AICc takes them as independent. What the sizes of a replicate
+    share makes it choose the simpler form more often; the bands, made from whole replicates, do not depend on it.
+
+    Parameters
+    ----------
+    sizes
+        Numbers of cells, increasing and positive, shape (sizes,).
+    values
+        Replicates x sizes; NaN where there is none.
+
+    Raises
+    ------
+    InputError
+        With fewer than :data:`MINIMUM_SIZES` sizes that have a value, or with too few values for any criterion.
+    """
+    sizes, values = np.asarray(sizes, dtype=float), np.asarray(values, dtype=float)
+    keep = ~np.isnan(values).all(axis=0)
+    sizes, values = sizes[keep], values[:, keep]
+    if len(sizes) < MINIMUM_SIZES:
+        raise InputError(f"{len(sizes)} sizes with values; a curve needs {MINIMUM_SIZES}")
+    present = ~np.isnan(values)
+    if present.sum() < MINIMUM_SIZES + 2:
+        raise InputError(f"{present.sum()} values are too few to choose a form; run more replicates or sizes")
+    fits = fit(values, _candidates(tuple(sizes.tolist()), tuple(present.sum(axis=0).tolist())))
+    means = np.array([values[present[:, place], place].mean() for place in range(len(sizes))])
+    return Curve(sizes, means, values, fits)
+
+
+AXES = {"cells": "unpaired_fraction", "paired": "n_cells"}
+"""Axes of the curves, each with the part of the condition that is held fixed along it."""
+
+
+@dataclass
+class Series:
+    """The curve of one (study, dataset, variant, metric, axis, what is held fixed), or why there is none."""
+
+    key: dict
+    axis: str
+    fixed: float
+    lower: bool
+    replicates: list
+    curve: Curve | None
+    reason: str
+
+
+def fit_all(units: pd.DataFrame, axis: str = "cells") -> list[Series]:
+    """Fit a curve to every series of `units` (:func:`~benchmarks.statistics.units.usable_units`).
+
+    ``cells`` runs over the number of cells at each unpaired fraction; ``paired`` over the number of paired cells
+    (n_cells times one minus the unpaired fraction, those without any left out) at each number of cells.
+    The rows of a curve's values are all replicates of the data set, so that samples of different curves match.
+    """
+    fixed = AXES[axis]
+    units = units.assign(x=units["n_cells"].astype(float))
+    if axis == "paired":
+        units["x"] = np.round(units["n_cells"] * (1 - units["unpaired_fraction"]))
+        units = units[units["x"] > 0]
+    result = []
+    for (study, dataset), block in units.groupby(["study", "dataset"], dropna=False, sort=True):
+        replicates = sorted(block["replicate"].unique())
+        row = block["replicate"].map({replicate: number for number, replicate in enumerate(replicates)}).to_numpy()
+        block = block.assign(_row=row)
+        for key, part in block.groupby([*VARIANT, "metric", fixed], dropna=False, sort=True):
+            sizes, column = np.unique(part["x"].to_numpy(), return_inverse=True)
+            values = np.full((len(replicates), len(sizes)), np.nan)
+            values[part["_row"].to_numpy(), column] = part["value"]
+            names = dict(zip(SERIES, (study, dataset, *key[:-1])))
+            series = Series(names, axis, float(key[-1]), bool(part["lower"].iloc[0]), replicates, None, "")
+            try:
+                series.curve = fit_curve(sizes, values)
+            except InputError as error:
+                series.reason = str(error)
+            result.append(series)
+    return result
+
+
+def references(scores: pd.DataFrame, metrics: Mapping[str, object]) -> pd.Series:
+    """What a plateau is measured from: the random control's mean in each condition, for metrics that it fails.
+
+    Indexed by condition and metric. Metrics of mixing and batch removal are not there, because noise passes them.
+    """
+    units = replicate_means(scores[scores["model"] == "random"])
+    wanted = {
+        name
+        for name in units["metric"].unique()
+        if declared(metrics, name, "group") in SCALED_BY_CONTROLS and declared(metrics, name, "direction") != "target"
+    }
+    units = units[units["metric"].isin(wanted)]
+    return units.groupby([*CONDITION, "metric"], dropna=False)["value"].mean()
+
+
+def _reference(series: Series, known: pd.Series) -> float | None:
+    """The random control's mean at the largest size of a curve, if it is known."""
+    if series.axis != "cells" or series.curve is None:
+        return None
+    key = (series.key["study"], series.key["dataset"], series.curve.sizes[-1], series.fixed, series.key["metric"])
+    value = known.get(key)
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def curve_table(all_series: list[Series]) -> pd.DataFrame:
+    """One row a curve: form, parameters, goodness of fit and what the sizes changed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        :data:`SERIES`, ``axis``, ``fixed`` (the unpaired fraction, or the number of cells), ``status`` (``fitted`` or
+        ``not fitted``), ``reason``; ``smallest``, ``largest``, ``n_sizes``, ``n_replicates``; ``form``, ``form_share``
+        (share of the bootstrap samples that choose the same), ``aicc_*``; ``exponent`` c, ``amplitude`` b,
+        ``plateau`` a with ``plateau_low``, ``plateau_high`` (infinite where samples have none); ``r2`` (share of the
+        variance of all values that the curve explains), ``lack_of_fit_p``; ``gain`` (value at the largest less that at
+        the smallest size) with ``gain_low``, ``gain_high``; ``trend``: ``improves``, ``worsens`` or ``unresolved``.
+    """
+    rows = []
+    for series in all_series:
+        row = {**series.key, "axis": series.axis, "fixed": series.fixed, "lower": series.lower}
+        row |= {"status": "not fitted" if series.curve is None else "fitted", "reason": series.reason}
+        if series.curve is not None:
+            row |= _facts(series.curve, series.lower)
+        rows.append(row)
+    names = [*SERIES, "axis", "fixed", "lower", "status", "reason", "smallest", "largest", "n_sizes", "n_replicates", "form",
+             "form_share", "exponent", "amplitude", "plateau", "plateau_low", "plateau_high", "r2", "lack_of_fit_p", "gain",
+             "gain_low", "gain_high", "trend", "aicc_constant", "aicc_log_linear", "aicc_power_law"]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+def _facts(curve: Curve, lower: bool) -> dict:
+    fits, exponent = curve.fits, float(curve.exponents[0])
+    ends = curve.draws(curve.sizes[[0, -1]])
+    # A constant has no gain, exactly: differences of equal numbers must not leave rounding behind.
+    gains = np.where(fits.form == 0, 0.0, ends[:, 1] - ends[:, 0])
+    (gain_low,), (gain_high,) = intervals(gains, fits.probabilities, fits.n_replicates)
+    (low,), (high,) = intervals(curve.plateaus, fits.probabilities, fits.n_replicates)
+    up = "worsens" if lower else "improves"
+    down = "improves" if lower else "worsens"
+    power = fits.form[0] == 2
+    n_parameters = (1, 2, 3)[fits.form[0]]
+    return {
+        "smallest": curve.sizes[0],
+        "largest": curve.sizes[-1],
+        "n_sizes": len(curve.sizes),
+        "n_replicates": fits.n_replicates,
+        "form": curve.form,
+        "form_share": float(fits.probabilities[fits.form == fits.form[0]].sum())
+        if fits.probabilities.any()
+        else np.nan,
+        "exponent": exponent if power else np.nan,
+        "amplitude": float(fits.coefficients[0, 1] / exponent * curve.origin**exponent) if power else np.nan,
+        "plateau": float(curve.plateaus[0]),
+        "plateau_low": low,
+        "plateau_high": high,
+        "r2": 1 - (fits.residual + fits.within) / fits.total if fits.total > 0 else np.nan,
+        "lack_of_fit_p": lack_of_fit(fits, len(curve.sizes), n_parameters),
+        "gain": float(gains[0]),
+        "gain_low": gain_low,
+        "gain_high": gain_high,
+        "trend": up if gain_low > 0 else down if gain_high < 0 else "unresolved",
+        "aicc_constant": float(fits.criterion[0]),
+        "aicc_log_linear": float(fits.criterion[1]),
+        "aicc_power_law": float(fits.criterion[2]),
+    }
+
+
+def plateau_table(
+    all_series: list[Series], known: pd.Series, tolerances: tuple[float, ...] = TOLERANCES
+) -> pd.DataFrame:
+    """How many cells until within a tolerance of the plateau: one row a (fitted curve along ``cells``, tolerance).
+
+    Returns
+    -------
+    pandas.DataFrame
+        :data:`SERIES`, ``unpaired_fraction``, ``tolerance``, ``yardstick`` (of what the tolerance is a fraction),
+        ``cells`` with ``cells_low``, ``cells_high`` (infinite: later than the curve may be read), ``share_measured``
+        (share of the samples that get there within the measured sizes), ``answer``: ``from the smallest size``,
+        ``within the measured sizes``, ``extrapolated`` (at most twice the largest size) or ``beyond the measured range``.
+    """
+    rows = []
+    for series in all_series:
+        if series.curve is None or series.axis != "cells":
+            continue
+        curve, reference = series.curve, _reference(series, known)
+        for tolerance in tolerances:
+            draws = curve.cells_within(tolerance, reference)
+            (low,), (high,) = intervals(draws, curve.fits.probabilities, curve.fits.n_replicates)
+            cells = float(draws[0])
+            share = curve.fits.probabilities[draws <= curve.sizes[-1]].sum()
+            rows.append(
+                {
+                    **series.key,
+                    "unpaired_fraction": series.fixed,
+                    "tolerance": tolerance,
+                    "yardstick": "the distance from the random control"
+                    if reference is not None
+                    else "the plateau itself",
+                    "cells": cells,
+                    "cells_low": low,
+                    "cells_high": high,
+                    "share_measured": float(share) if curve.fits.n_replicates > 1 else np.nan,
+                    "answer": "beyond the measured range"
+                    if np.isinf(cells)
+                    else "extrapolated"
+                    if cells > curve.sizes[-1]
+                    else "from the smallest size"
+                    if cells <= curve.sizes[0]
+                    else "within the measured sizes",
+                }
+            )
+    names = [*SERIES, "unpaired_fraction", "tolerance", "yardstick", "cells", "cells_low", "cells_high", "share_measured", "answer"]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+def learning_curves(
+    scores: pd.DataFrame, runs: pd.DataFrame | None = None, metrics: Mapping[str, object] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Curves along both axes (:func:`curve_table`) and cells until the plateau (:func:`plateau_table`) of a study.
+
+    Parameters are those of :func:`benchmarks.statistics.summary.summarise`.
+    """
+    metrics = metric_declarations(metrics)
+    units = usable_units(scores, runs, metrics)
+    along_cells = fit_all(units, "cells")
+    curves = curve_table([*along_cells, *fit_all(units, "paired")])
+    return curves, plateau_table(along_cells, references(scores, metrics))

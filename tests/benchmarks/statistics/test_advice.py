@@ -1,0 +1,147 @@
+"""Advice in sentences: what they say has to be what the tables hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.statistics.advice import (
+    advise,
+    cells_sentence,
+    model_sentence,
+    paired_sentence,
+    replicates_needed,
+    text,
+)
+
+CURVE = {
+    "status": "fitted", "reason": "", "form": "power law", "form_share": 0.9, "trend": "improves", "smallest": 500.0, "largest": 10000.0,
+    "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "plateau": 0.8, "plateau_low": 0.75, "plateau_high": np.inf,
+}  # fmt: skip
+PLATEAU = {"tolerance": 0.05, "yardstick": "the plateau itself", "answer": "within the measured sizes", "cells": 5621.0, "cells_low": 3000.0, "cells_high": np.inf}  # fmt: skip
+EXCHANGE = {
+    "status": "fitted", "reason": "", "n_cells": 1000.0, "unpaired_fraction": 0.5, "worth": 0.25, "worth_low": 0.1, "worth_high": 0.4,
+    "replacement": 2000.0, "replacement_low": 1250.0, "replacement_high": np.inf, "verdict": "an unpaired cell helps, less than a paired one",
+}  # fmt: skip
+
+
+def test_numbers_in_sentences():
+    assert [text(value) for value in (0.12345, 1234.5, -0.5, 99999.0, 0.0, 123.4)] == [
+        "0.123",
+        "1,230",
+        "−0.5",
+        "100,000",
+        "0",
+        "123",
+    ]
+    assert text(np.nan) == "unknown"
+
+
+def test_sentences_about_cells():
+    sentence = cells_sentence(CURVE, PLATEAU)
+    assert sentence.startswith(
+        "Improves with cells: 0.2 (0.1 to 0.3) from 500 to 10,000 cells; plateau 0.8 (0.75 to no limit)"
+    )
+    assert "within 5 % of the plateau itself from 5,620 cells (3,000 to beyond 20,000)" in sentence
+    beyond = cells_sentence(CURVE, {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf})
+    assert "only beyond 20,000 cells" in beyond and "3,000 cells are not excluded" in beyond
+    assert "by extrapolation" in cells_sentence(CURVE, {**PLATEAU, "answer": "extrapolated"})
+    assert "no sign of a plateau" in cells_sentence({**CURVE, "form": "log-linear"}, PLATEAU)
+    assert "worse" in cells_sentence({**CURVE, "trend": "worsens"}, PLATEAU)
+    assert "do not resolve" in cells_sentence({**CURVE, "trend": "unresolved"}, PLATEAU)
+    constant = cells_sentence({**CURVE, "form": "constant"}, PLATEAU)
+    assert "No dependence" in constant and "90 % of the bootstrap samples" in constant and "not excluded" in constant
+    assert cells_sentence({"status": "not fitted", "reason": "2 sizes"}, None) == "Not fitted: 2 sizes."
+    alone = {
+        **CURVE,
+        "gain_low": np.nan,
+        "gain_high": np.nan,
+        "plateau_low": np.nan,
+        "plateau_high": np.nan,
+        "form_share": np.nan,
+    }
+    assert "(no interval)" in cells_sentence(alone, {**PLATEAU, "cells_low": np.nan, "cells_high": np.nan})
+
+
+def test_sentences_about_pairing():
+    sentence = paired_sentence(EXCHANGE)
+    assert "one unpaired cell is worth 0.25 (0.1 to 0.4) paired ones" in sentence
+    assert (
+        "500 paired cells and 2,000 (1,250 to more than can be said) unpaired ones score as 1,000 paired ones"
+        in sentence
+    )
+    assert "No measured number" in paired_sentence({**EXCHANGE, "replacement": np.inf})
+    assert "nothing can be exchanged" in paired_sentence(
+        {**EXCHANGE, "worth": np.nan, "verdict": "more paired cells do not help"}
+    )
+    assert paired_sentence({"status": "not fitted", "reason": "1 size"}) == "Not fitted: 1 size."
+
+
+def test_sentences_about_models():
+    rows = pd.DataFrame({"probability_best": [0.1, 0.7, 0.2], "may_be_best": [True, True, False], "n_replicates": 5})
+    assert (
+        model_sentence(rows, ["a", "b", "c"])
+        == "b is best in 70 % of the bootstrap samples; no difference is resolved to a; 1 is ruled out."
+    )
+    rows["may_be_best"] = [False, True, False]
+    assert model_sentence(rows, ["a", "b", "c"]).endswith("the replicates rule out all others.")
+    rows["may_be_best"] = True
+    assert "5 replicates cannot, 7 are the fewest that could" in model_sentence(rows, ["a", "b", "c"])
+    rows["probability_best"] = np.nan
+    assert model_sentence(rows, ["a", "b", "c"]) == "One replicate: no difference can be resolved."
+    assert model_sentence(rows.iloc[:1], ["a"]) == "Only a has values."
+
+
+def test_replicates_needed_by_hand():
+    # 2^(1 - R) (m - 1) <= 0.05.
+    assert [replicates_needed(m) for m in (2, 3, 10)] == [6, 7, 9]
+
+
+def grid_scores(make, replicates=6):
+    """Two models over three sizes and three fractions."""
+    generator = np.random.default_rng(0)
+    parts = []
+    for n in (500, 1000, 2000):
+        for u in (0.0, 0.5, 0.9):
+            rows = [
+                (
+                    model,
+                    "nmi_leiden",
+                    replicate,
+                    level - 8 * (n * (1 - u) + 0.4 * n * u) ** -0.6 + generator.normal(0, 0.002),
+                )
+                for model, level in (("pca", 0.8), ("wnn", 0.9))
+                for replicate in range(replicates)
+            ]
+            parts.append(make.scores(rows, n_cells=n, unpaired_fraction=u, design=f"n{n}-u{u}"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_the_advice_of_a_study(make):
+    advice = advise(grid_scores(make), None, make.metrics)
+    assert set(advice.tables) == {"learning_curves", "plateaus", "exchange", "best", "advice"}
+    sentences = advice.tables["advice"]
+    assert sentences["sentence"].str.endswith(".").all()
+    assert sentences.groupby("topic").size().to_dict() == {"cells": 6, "model": 3 * 6, "paired": 6}
+    assert (
+        sentences[sentences["topic"] == "model"]["sentence"]
+        == "wnn is best in 100 % of the bootstrap samples; the replicates rule out all others."
+    ).all()
+    chosen = advise(grid_scores(make), None, make.metrics, names=["asw_batch"])
+    assert not chosen.series and chosen.tables["advice"].empty and list(chosen.tables["advice"]) == list(sentences)
+
+
+def test_the_same_scores_give_the_same_advice(make):
+    scores = grid_scores(make)
+    first, second = (
+        advise(table, None, make.metrics).tables for table in (scores, scores.sample(frac=1, random_state=1))
+    )
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table, second[name])
+
+
+@pytest.mark.parametrize("replicates", [1, 2, 3])
+def test_few_replicates_pass(make, replicates):
+    tables = advise(grid_scores(make, replicates), None, make.metrics).tables
+    assert tables["advice"]["sentence"].str.len().gt(10).all()
