@@ -7,12 +7,12 @@ q(z | x_m), encoders with batch normalisation         ``CoboltNetwork.encoders``
 product of experts, the prior among them              ``posterior``: ``product_of_experts``
 Dirichlet prior by Laplace's approximation            ``dirichlet_by_laplace``
 x_m ~ Multinomial(softmax(softmax(z) B (1+s_d)+b_d))  ``TopicDecoder``, ``multinomial_log_likelihood``
-ELBO summed over all subsets of modalities            ``losses``
+ELBO of each subset of modalities, a step each        ``losses``, ``SubsetTrainer``
 correction of single-modality latents by XGBoost      ``Cobolt.embed``: histogram gradient boosting
 ====================================================  ======================================================
 
-The subsets share a step here; the release takes a step of its own for each. Gradient-boosted trees are
-scikit-learn's, not XGBoost's. Each row of the embedding is centred, since softmax(z) ignores its mean.
+Gradient-boosted trees are scikit-learn's, not XGBoost's. Embeddings use the running statistics of the batch
+normalisation; the release those of the 128 cells that are embedded together. Each row of the embedding is centred, since softmax(z) ignores its mean.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Cobolt(ComposedModel):
         needs_paired=True,
         batches=True,
         gpu=True,
+        version=2,
         defaults={
             "n_latent": 10,
             "widths": (128, 64),
@@ -80,6 +81,18 @@ class Cobolt(ComposedModel):
         """Adam, KL annealing, all observations, no early stopping."""
         fixed = {"optimiser": "adam", "weight_decay": 0.0, "validation_fraction": 0.0, "patience": None}
         return common_plan(self.hyperparameters, **fixed)
+
+    def fit(self, design: Multimodal, seed: int, device: str) -> None:
+        """Build the network and train it, subset by subset."""
+        from models.networks.cobolt import SubsetTrainer
+        from models.parts.counts import DesignCounts
+        from models.parts.trainer import seeded
+
+        self.design, self.seed, self.device = design, int(seed), device
+        self.data = DesignCounts(design, self.modalities(design), device)
+        with seeded(self.seed, device):
+            self.network = self.build(self.data, design).to(device)
+        SubsetTrainer(self.network, self.data, self.plan(), self.seed, self.progress, self.checkpoint).fit()
 
     def embed(self) -> np.ndarray:
         """Posterior means; those of cells that lack a modality mapped onto the joint ones by boosted trees."""

@@ -5,7 +5,7 @@ paper                                                       code
 ==========================================================  ====================================================
 q(z_R | x_R), q(z_A | x_A), q(z_P | x_P) by encoders        ``MultiVINetwork.encoders`` (``GaussianEncoder``)
 Z = (Z_A + Z_R) / 2, or universal, or cell weights          ``fuse``: ``masked_weights``, ``weighted_average``
-x_R ~ NegBin(l rho, theta)                                  ``ExpressionDecoder.loss``: ``negative_binomial``
+x_R ~ NegBin(l rho, theta), released zero-inflated          ``ExpressionDecoder.loss``
 x_A ~ Ber(l p r)                                            ``AccessibilityDecoder.loss``: ``factored_bernoulli_loss``
 x_P ~ pi NegBin(background) + (1 - pi) NegBin(foreground)   ``ProteinDecoder.loss``
 l_c = f(x_c)                                                ``LibraryEncoder``
@@ -46,6 +46,7 @@ class MultiVINative(ComposedModel):
         needs_paired=False,
         batches=True,
         predicts=True,
+        embeds_new_cells=True,
         uncertainty=True,
         gpu=True,
         defaults={
@@ -120,7 +121,10 @@ class MultiVINative(ComposedModel):
         return common_plan(self.hyperparameters)
 
     def predict(self, modality: str) -> Prediction:
-        """Mean and standard deviation over samples of the latent space, at the mean scaling factor of the others."""
+        """Mean and standard deviation over samples of the latent space.
+
+        Cells without `modality` have the mean scaling factor of the others; test cells, which have it, their own.
+        """
         import torch
 
         from models.parts.encoders import sample_gaussian
@@ -130,9 +134,10 @@ class MultiVINative(ComposedModel):
         means, deviations = [], []
         n_samples = self.hyperparameters["prediction_samples"]
         with torch.no_grad(), seeded(self.seed + 1, self.device):
-            scale = self._mean_scale(modality)
+            mean_scale = self._mean_scale(modality)
             for positions in torch.from_numpy(rows).to(data.device).split(512):
                 batch = data.minibatch(positions)
+                scale = self._scale(batch, modality, mean_scale)
                 mean, variance = network.fuse(batch, network.posteriors(batch))
                 total, square = 0.0, 0.0
                 for _ in range(n_samples):
@@ -155,6 +160,19 @@ class MultiVINative(ComposedModel):
             torch.cat(parts).cpu().numpy() if parts else np.zeros(shape, np.float32) for parts in (means, deviations)
         ]
         return Prediction(stack[0], rows, stack[1])
+
+    def _scale(self, batch, modality: str, mean_scale: float):
+        """Scaling factors of a mini-batch: `mean_scale`, or n_rows x 1 where some cells have their own."""
+        import torch
+
+        counts = batch.counts[modality]
+        if modality == "protein" or not counts.n_rows:
+            return mean_scale
+        scale = torch.full((batch.size, 1), mean_scale, device=batch.positions.device)
+        library = self.network.rna_library if modality == "rna" else self.network.atac_library
+        own = library(counts)
+        scale[batch.where[modality], 0] = own.exp() if modality == "rna" else own
+        return scale
 
     def _mean_scale(self, modality: str):
         """Mean over the cells that have `modality` of exp(library) (RNA) or l (accessibility); one for proteins."""

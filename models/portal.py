@@ -14,6 +14,7 @@ mean of a cell's two codes (Brombacher et al. 2022)      ``Portal.embed``
 
 Portal needs common features: gene activity, from coordinates. In data without gene coordinates the paired
 cells give the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
+In a step the generators learn before the discriminators; the release has it the other way round.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Portal(ComposedModel):
         needs_paired=False,
         batches=False,
         gpu=True,
+        version=2,
         defaults={
             "n_components": 30,
             "n_latent": 20,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from itertools import combinations
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,6 +15,7 @@ from models.parts.encoders import GaussianEncoder, sample_gaussian
 from models.parts.fusion import product_of_experts
 from models.parts.likelihoods import multinomial_log_likelihood
 from models.parts.priors import dirichlet_by_laplace, gaussian_divergence
+from models.parts.trainer import Trainer
 
 
 class TopicDecoder(nn.Module):
@@ -91,10 +95,12 @@ class CoboltNetwork(nn.Module):
             subset for size in range(1, len(self.modalities) + 1) for subset in combinations(self.modalities, size)
         ]
 
-    def experts(self, batch: Minibatch) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Modality -> mean and variance of its expert, spread over the mini-batch (zeros where missing)."""
+    def experts(
+        self, batch: Minibatch, subset: tuple[str, ...] | None = None
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Modality of `subset` -> mean and variance of its expert, spread over the mini-batch (zeros where missing)."""
         experts = {}
-        for name in self.modalities:
+        for name in subset or self.modalities:
             mean, variance = self.encoders[name](batch.counts[name].log1p())
             experts[name] = (batch.spread(name, mean), batch.spread(name, variance))
         return experts
@@ -108,27 +114,33 @@ class CoboltNetwork(nn.Module):
         return product_of_experts(list(means), list(variances), masks, self.prior_mean, self.prior_variance)
 
     def losses(self, batch: Minibatch, kl_weight: float) -> dict[str, torch.Tensor]:
-        """Sum over all subsets of modalities of the -ELBO of the cells that have the whole subset."""
-        experts = self.experts(batch)
-        reconstruction = divergence = torch.zeros((), device=batch.positions.device)
-        for subset in self.subsets:
-            mask = torch.ones(batch.size, dtype=torch.bool, device=batch.positions.device)
-            for name in subset:
-                mask &= batch.mask(name)
-            if not mask.any():
-                continue
-            mean, variance = self.posterior(batch, experts, subset)
-            z = sample_gaussian(mean, variance)
-            divergences = gaussian_divergence(mean, variance, self.prior_mean, self.prior_variance)
-            divergence = divergence + divergences[mask].sum() / batch.size
-            for name in subset:
-                rows = batch.where[name]
-                log_likelihood = multinomial_log_likelihood(
-                    batch.counts[name], self.decoders[name](z[rows], batch.batch[rows])
-                )
-                reconstruction = reconstruction - log_likelihood[mask[rows]].sum() / batch.size
+        """-ELBO a cell of one subset of modalities: those that are in the mini-batch, which every cell has."""
+        subset = tuple(name for name in self.modalities if name in batch.counts)
+        mean, variance = self.posterior(batch, self.experts(batch, subset), subset)
+        z = sample_gaussian(mean, variance)
+        divergence = gaussian_divergence(mean, variance, self.prior_mean, self.prior_variance).mean()
+        reconstruction = torch.zeros((), device=z.device)
+        for name in subset:
+            logits = self.decoders[name](z, batch.batch)
+            reconstruction = reconstruction - multinomial_log_likelihood(batch.counts[name], logits).mean()
         return {"loss": reconstruction + kl_weight * divergence, "reconstruction": reconstruction, "kl": divergence}
 
     def embed(self, batch: Minibatch, subset: tuple[str, ...] | None = None) -> torch.Tensor:
         """Mean of the posterior given the modalities of `subset` (all if ``None``) that each cell has."""
-        return self.posterior(batch, self.experts(batch), subset or self.modalities)[0]
+        subset = subset or self.modalities
+        return self.posterior(batch, self.experts(batch, subset), subset)[0]
+
+
+class SubsetTrainer(Trainer):
+    """Steps of each subset of modalities in turn, one at a time, as released: an epoch passes over every subset.
+
+    With one step for the sum over the subsets a cell is seen as often, but the steps are three times fewer, and
+    embeddings of 500 cells are clearly worse after the release's number of epochs.
+    """
+
+    def _batches(self, positions: np.ndarray) -> Iterator[Minibatch]:
+        for subset in self.module.subsets:
+            has = torch.stack([self.data.has(name) for name in subset]).all(0).cpu().numpy()
+            for batch in super()._batches(positions[has[positions]]):
+                counts, where = ({name: part[name] for name in subset} for part in (batch.counts, batch.where))
+                yield dataclasses.replace(batch, counts=counts, where=where)

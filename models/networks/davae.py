@@ -32,15 +32,16 @@ class DAVAENetwork(nn.Module):
         n_features: int,
         n_domains: int,
         n_latent: int = 10,
-        widths: tuple[int, ...] = (128, 64),
-        kl_scale: float = 2.0,
-        domain_scale: float = 0.3,
+        widths: tuple[int, ...] = (128, 64, 32),
+        kl_scale: float = 1.0,
+        domain_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.n_features, self.kl_scale, self.domain_scale = n_features, kl_scale, domain_scale
-        layers = {"normalisation": "batch", "activation": nn.ReLU, "dropout": 0.1}
-        self.encoder = GaussianEncoder(n_features, n_latent, widths, sparse=False, **layers)
-        self.decoder = nn.Sequential(Perceptron(n_latent, widths[::-1], **layers), nn.Linear(widths[0], n_features))
+        layers = {"normalisation": "batch", "activation": nn.ReLU}
+        self.encoder = GaussianEncoder(n_features, n_latent, widths, sparse=False, dropout=0.01, **layers)
+        hidden = Perceptron(n_latent, widths[::-1], dropout=0.05, **layers)
+        self.decoder = nn.Sequential(hidden, nn.Linear(widths[0], n_features))
         self.classifier = DomainClassifier(n_latent, n_domains, (16,), dropout=0.05)
 
     def losses(self, batch: DenseRows, kl_weight: float) -> dict[str, torch.Tensor]:

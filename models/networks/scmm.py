@@ -15,6 +15,9 @@ from models.parts.priors import laplace_divergence
 SCALE = 10_000.0
 """Counts to which a cell is scaled before it is encoded, and by which the decoder's total counts are divided."""
 
+LIMIT = 15.94
+"""Largest logit of p: the release computes p first, which torch then keeps 1.2e-7 (float32) away from 0 and 1."""
+
 
 class CountDecoder(nn.Module):
     """z -> total count r, logit of p and, for accessibility, logit of the zero inflation; all n_rows x n_features."""
@@ -30,8 +33,7 @@ class CountDecoder(nn.Module):
         """r, logit p, gate logits."""
         hidden = self.hidden(z)
         gate = None if self.gate is None else self.gate(hidden)
-        # sigmoid(13.8) = 1 - 1e-6: the release clamps p to [1e-6, 1 - 1e-6].
-        return torch.exp(self.log_total(hidden).clamp(-12, 12)), self.logits(hidden).clamp(-13.8, 13.8), gate
+        return torch.exp(self.log_total(hidden).clamp(-12, 12)), self.logits(hidden).clamp(-LIMIT, LIMIT), gate
 
     def log_likelihood(self, counts: SparseRows, z: torch.Tensor) -> torch.Tensor:
         """log p(x | z), with r scaled by the cell's total over 10,000: n_rows."""

@@ -84,6 +84,8 @@ class ScMVPNetwork(nn.Module):
         Sizes.
     initialise_after
         Epoch after which the mixture is fitted to the codes.
+    weights
+        Modality -> weight of its likelihood; ``consistency`` -> weight of the consistency terms.
     data
         Counts to fit it to.
     seed
@@ -98,6 +100,7 @@ class ScMVPNetwork(nn.Module):
         width: int = 128,
         n_heads: int = 8,
         initialise_after: int = 5,
+        weights: dict[str, float] | None = None,
         data=None,
         seed: int = 0,
     ) -> None:
@@ -118,6 +121,7 @@ class ScMVPNetwork(nn.Module):
             }
         )
         self.initialise_after, self.data, self.seed = initialise_after, data, seed
+        self.weights = {"rna": 1.0, "atac": 1.0, "consistency": 1.0, **(weights or {})}
 
     def posterior(self, batch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
         """q(z | x, y): mean and variance."""
@@ -134,12 +138,14 @@ class ScMVPNetwork(nn.Module):
         for name in self.modalities:
             counts, decoder = batch.counts[name], self.decoders[name]
             fractions, gate = decoder(z, responsibilities)
-            reconstruction = reconstruction - decoder.log_likelihood(counts, fractions, gate).mean()
+            reconstruction = (
+                reconstruction - self.weights[name] * decoder.log_likelihood(counts, fractions, gate).mean()
+            )
             imputed = torch.log1p(fractions * counts.totals[:, None])
             for x in (imputed, counts.log1p()):
                 single = self.cycle_heads[name](self.cycle_channels[name](x))
                 consistency = consistency + cycle_consistency(mean, variance, *single).mean()
-        loss = reconstruction + kl_weight * (divergence + consistency)
+        loss = reconstruction + kl_weight * (divergence + self.weights["consistency"] * consistency)
         return {"loss": loss, "reconstruction": reconstruction, "kl": divergence, "consistency": consistency}
 
     def epoch_end(self, epoch: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.formats import Multimodal
-from models.base import IntegrationModel
+from models.base import IntegrationModel, may_learn_from
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,8 @@ class ComposedModel(IntegrationModel):
 
     def eligible(self, design: Multimodal) -> np.ndarray | None:
         """Positions of the observations to train on; ``None`` for all."""
-        return None
+        allowed = may_learn_from(design)
+        return None if allowed.all() else np.flatnonzero(allowed)
 
     def fit(self, design: Multimodal, seed: int, device: str) -> None:
         """Build the network and train it."""
@@ -70,8 +71,8 @@ class ComposedModel(IntegrationModel):
         return embed_in_order(self.data, self.network.embed).cpu().numpy().astype(np.float32)
 
     def lacking(self, modality: str) -> np.ndarray:
-        """int64 positions of the observations that lack `modality`."""
-        return np.flatnonzero(~self.design.has(modality))
+        """int64 positions of the observations that lack `modality`, and of the test cells."""
+        return np.flatnonzero(~self.design.has(modality) | ~may_learn_from(self.design))
 
 
 def common_plan(hyperparameters: dict[str, Any], **fixed: Any) -> "TrainingPlan":

@@ -104,7 +104,8 @@ def shared_space(design, seed: int, n_components: int = 30):
         kept = np.flatnonzero(np.asarray(overlap.sum(axis=0)).ravel() > 0)
         if len(kept) >= 50:
             activity = sp.csr_matrix(design.counts["atac"] @ overlap[:, kept])
-            rna = standardised(log_normalised(design.counts["rna"][:, kept]))
+            # Normalised by all genes' total, as the releases do before they choose genes.
+            rna = standardised(log_normalised(design.counts["rna"])[:, kept])
             return rna, standardised(log_normalised(activity)), "gene activity"
     paired = np.flatnonzero(design.has("rna") & design.has("atac"))
     if len(paired) < 10:

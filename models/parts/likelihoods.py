@@ -41,50 +41,85 @@ def at_nonzeros(dense: torch.Tensor, counts: SparseRows) -> torch.Tensor:
     return _AtNonzeros.apply(dense, counts)
 
 
-class _LogRisingFactorial(torch.autograd.Function):
-    """lgamma(x + theta) - lgamma(theta) = sum of log(theta + k) for k < x, for one theta a feature.
+LARGEST_TABULATED = 7
+"""Counts up to here read their rising factorials from a table."""
 
-    Counts are small integers, so the sums are read from a table of n_features x (LARGEST + 1); only counts
-    beyond it meet lgamma and digamma.
+
+def log_rising_factorial_at(
+    theta: torch.Tensor, columns: torch.Tensor, x: torch.Tensor, derivative: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """lgamma(x + theta) - lgamma(theta) = sum of log(theta + k) for k < x, and its derivative by theta; no autograd.
+
+    Parameters
+    ----------
+    theta
+        Positive, n_features.
+    columns
+        int64, one an entry: feature of the entry.
+    x
+        Counts, one an entry. Most are small, so that the sums come from a table of n_features x
+        (LARGEST_TABULATED + 1); what counts beyond it add comes from asymptotic series, in float64.
+    derivative
+        Whether the derivative is wanted; it is ``None`` otherwise.
     """
+    largest, theta = LARGEST_TABULATED, theta.detach()
+    steps = theta[:, None] + torch.arange(largest, device=theta.device)
+    position = columns * (largest + 1) + x.clamp_max(largest).long()
+    # A count that is no integer (none should be) would be read wrongly: send it to the exact branch too.
+    beyond = torch.nonzero((x > largest) | (x != x.floor())).ravel()
+    x_beyond, theta_beyond = x[beyond].double(), theta[columns[beyond]].double()
+    asymptotic = bool((x_beyond > largest).all())
+    results = []
+    for terms, exact, series in (
+        (torch.log, torch.lgamma, _log_gamma_series),
+        (torch.reciprocal, torch.digamma, _digamma_series),
+    )[: 1 + derivative]:
+        table = functional.pad(terms(steps).cumsum(1), (1, 0))
+        value = table.view(-1).index_select(0, position)
+        if asymptotic:
+            value[beyond] += (series(x_beyond + theta_beyond) - series(largest + theta_beyond)).to(value.dtype)
+        else:
+            value[beyond] = (exact(x_beyond + theta_beyond) - exact(theta_beyond)).to(value.dtype)
+        results.append(value)
+    return results[0], results[1] if derivative else None
 
-    LARGEST = 7
+
+def _log_gamma_series(z: torch.Tensor) -> torch.Tensor:
+    """lgamma(z) less log(2 pi) / 2 by Stirling's series; wrong by less than 1e-9 from z = 7 on."""
+    inverse = 1 / z
+    square = inverse * inverse
+    return (z - 0.5) * torch.log(z) - z + inverse * (1 / 12 - square * (1 / 360 - square / 1260))
+
+
+def _digamma_series(z: torch.Tensor) -> torch.Tensor:
+    """digamma(z) by the derivative of that series; wrong by less than 1e-9 from z = 7 on."""
+    inverse = 1 / z
+    square = inverse * inverse
+    return torch.log(z) - 0.5 * inverse - square * (1 / 12 - square * (1 / 120 - square / 252))
+
+
+class _LogRisingFactorial(torch.autograd.Function):
+    """:func:`log_rising_factorial_at` with its gradient."""
 
     @staticmethod
-    def forward(context, theta: torch.Tensor, counts: SparseRows) -> torch.Tensor:
-        x, columns, largest = counts.values, counts.columns, _LogRisingFactorial.LARGEST
-        steps = theta.detach()[:, None] + torch.arange(largest, device=theta.device)
-        table = functional.pad(torch.log(steps).cumsum(1), (1, 0)).reshape(-1)
-        index = x.clamp_max(largest).long()
-        position = index.add_(columns, alpha=largest + 1)
-        # A count that is no integer (none should be) would be read wrongly: send it to the exact branch too.
-        beyond = torch.nonzero((x > largest) | (x != x.floor())).ravel()
-        value = table[position]
-        at = theta[columns[beyond]]
-        value[beyond] = torch.lgamma(x[beyond] + at) - torch.lgamma(at)
-        context.save_for_backward(theta, position, beyond)
+    def forward(context, theta: torch.Tensor, counts: SparseRows, needs: bool) -> torch.Tensor:
+        value, derivative = log_rising_factorial_at(theta, counts.columns, counts.values, needs)
+        if needs:
+            context.save_for_backward(derivative)
         context.counts = counts
         return value
 
     @staticmethod
     def backward(context, gradient: torch.Tensor):
-        theta, position, beyond = context.saved_tensors
-        counts, largest = context.counts, _LogRisingFactorial.LARGEST
-        steps = theta[:, None] + torch.arange(largest, device=theta.device)
-        table = functional.pad((1 / steps).cumsum(1), (1, 0))
-        within = gradient.clone()
-        within[beyond] = 0
-        weights = torch.zeros(table.numel(), dtype=gradient.dtype, device=theta.device).index_add_(0, position, within)
-        result = (weights.view_as(table) * table).sum(1)
-        columns = counts.columns[beyond]
-        exact = torch.digamma(counts.values[beyond] + theta[columns]) - torch.digamma(theta[columns])
-        return result.index_add(0, columns, gradient[beyond] * exact), None
+        (derivative,), counts = context.saved_tensors, context.counts
+        by_theta = torch.zeros(counts.n_features, dtype=gradient.dtype, device=gradient.device)
+        return by_theta.index_add_(0, counts.columns, gradient * derivative), None, None
 
 
 def log_rising_factorial(dispersion: torch.Tensor, counts: SparseRows) -> torch.Tensor:
     """lgamma(x + theta) - lgamma(theta) at the entries; `dispersion` is n_features or n_rows x n_features."""
     if dispersion.ndim == 1:
-        return _LogRisingFactorial.apply(dispersion, counts)
+        return _LogRisingFactorial.apply(dispersion, counts, torch.is_grad_enabled())
     theta = at_nonzeros(dispersion, counts)
     return torch.lgamma(counts.values + theta) - torch.lgamma(theta)
 
@@ -189,105 +224,6 @@ def multinomial_log_likelihood(counts: SparseRows, logits: torch.Tensor) -> torc
     """Log likelihood of each row under a multinomial with softmax(`logits`), without the coefficient: n_rows."""
     log_normaliser = torch.logsumexp(logits, dim=1)
     return counts.sum_rows(counts.values * at_nonzeros(logits, counts)) - counts.totals * log_normaliser
-
-
-class _FactoredBernoulli(torch.autograd.Function):
-    """Bernoulli(sigmoid(logits) l r) with a linear output layer, chunk by chunk of features.
-
-    Output, loss and the gradients of the layer are computed while a chunk is in the processor's cache; with
-    q = sigmoid(a) l r the gradient of -log likelihood by a is w (1 - sigmoid(a)), where w is q / (1 - q) at
-    zeros and -1 at ones, and w also carries the gradients of l and r.
-    """
-
-    @staticmethod
-    def forward(context, hidden, weight, bias, cell_factor, region_logits, row_weights, counts, chunk):
-        n_rows, n_features = counts.n_rows, counts.n_features
-        needs = any(context.needs_input_grad)
-        row_loss = torch.zeros(n_rows, device=hidden.device)
-        cell_gradient = torch.zeros(n_rows, device=hidden.device)
-        if needs:
-            hidden_gradient = torch.zeros_like(hidden)
-            weight_gradient, bias_gradient = torch.empty_like(weight), torch.empty_like(bias)
-            region_gradient = torch.empty_like(region_logits)
-        rows_by_feature, _, feature_offsets = counts.by_feature
-        boundaries = feature_offsets[[*range(0, n_features, chunk), n_features]].tolist()
-        columns_by_feature = torch.repeat_interleave(
-            torch.arange(n_features, device=hidden.device), feature_offsets.diff(), output_size=len(rows_by_feature)
-        )
-        region = torch.sigmoid(region_logits)
-        for index, start in enumerate(range(0, n_features, chunk)):
-            stop = min(start + chunk, n_features)
-            logits = torch.addmm(bias[start:stop], hidden, weight[start:stop].t())
-            probability = torch.sigmoid_(logits)
-            q = (probability * cell_factor[:, None]).mul_(region[start:stop])
-            inside = slice(boundaries[index], boundaries[index + 1])
-            rows, columns = rows_by_feature[inside], columns_by_feature[inside] - start
-            flat = rows * (stop - start) + columns
-            odds = q.div_(1 - q)
-            row_loss += torch.log1p(odds).sum(1)
-            # Ones were counted as zeros, -log(1 - q) = log(1 + odds); -log q is that minus log odds. The floor
-            # is that of torch's BCELoss.
-            row_loss.index_add_(0, rows, -torch.log(odds.view(-1)[flat]).clamp_min(-100))
-            if needs:
-                odds.view(-1)[flat] = -1.0
-                odds.mul_(row_weights[:, None])
-                cell_gradient += odds.sum(1)
-                region_gradient[start:stop] = odds.sum(0) * (1 - region[start:stop])
-                logit_gradient = odds.mul_(probability.neg_().add_(1))
-                torch.mm(logit_gradient.t(), hidden, out=weight_gradient[start:stop])
-                bias_gradient[start:stop] = logit_gradient.sum(0)
-                hidden_gradient.addmm_(logit_gradient, weight[start:stop])
-        if needs:
-            cell_gradient /= cell_factor
-            context.save_for_backward(hidden_gradient, weight_gradient, bias_gradient, cell_gradient, region_gradient)
-        context.mark_non_differentiable(row_loss)
-        return (row_loss * row_weights).sum(), row_loss
-
-    @staticmethod
-    def backward(context, gradient, _):
-        hidden, weight, bias, cell, region = context.saved_tensors
-        # Training multiplies the loss by nothing: spare the passes over the gradients then.
-        if gradient.device.type != "cpu" or gradient.item() != 1.0:
-            hidden, weight, bias, cell, region = (part * gradient for part in (hidden, weight, bias, cell, region))
-        return hidden, weight, bias, cell, region, None, None, None
-
-
-def factored_bernoulli_loss(
-    counts: SparseRows,
-    hidden: torch.Tensor,
-    output: torch.nn.Linear,
-    cell_factor: torch.Tensor,
-    region_logits: torch.Tensor,
-    row_weights: torch.Tensor,
-    chunk: int = 2048,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Negative log likelihood of accessibility, Bernoulli(p_cj l_c r_j) (PeakVI, MultiVI), output layer included.
-
-    Parameters
-    ----------
-    counts
-        Accessibility; every stored entry counts as open.
-    hidden
-        Last hidden layer of the decoder, n_rows x width; p = sigmoid(output(hidden)).
-    output
-        Linear layer to the features.
-    cell_factor
-        l, in (0, 1), n_rows.
-    region_logits
-        r = sigmoid(region_logits), n_features.
-    row_weights
-        Weight of each row in the loss, n_rows (1 / batch size for a mean).
-    chunk
-        Features handled at a time.
-
-    Returns
-    -------
-    tuple
-        The weighted sum over the rows (differentiable), and the loss of each row (not differentiable).
-    """
-    return _FactoredBernoulli.apply(
-        hidden, output.weight, output.bias, cell_factor, region_logits, row_weights, counts, chunk
-    )
 
 
 def bernoulli_log_likelihood(counts: SparseRows, logits: torch.Tensor) -> torch.Tensor:

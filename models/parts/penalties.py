@@ -11,9 +11,14 @@ from models.parts.priors import gaussian_divergence
 def jeffreys(
     mean: torch.Tensor, variance: torch.Tensor, other_mean: torch.Tensor, other_variance: torch.Tensor
 ) -> torch.Tensor:
-    """Symmetric KL divergence of two diagonal Gaussians, summed over the dimensions: n_rows."""
-    forward = gaussian_divergence(mean, variance, other_mean, other_variance)
-    return forward + gaussian_divergence(other_mean, other_variance, mean, variance)
+    """Symmetric KL divergence of two diagonal Gaussians, summed over the dimensions: n_rows.
+
+    The logarithms of the two divergences cancel: ``((v + d^2) / w + (w + d^2) / v) / 2 - 1`` a dimension, with the
+    variances v and w and the distance d of the means.
+    """
+    square = (mean - other_mean).square()
+    ratios = (variance + square) / other_variance + (other_variance + square) / variance
+    return 0.5 * ratios.sum(1) - mean.shape[1]
 
 
 def pairwise(penalty, parameters: list[tuple[torch.Tensor, ...]], masks: list[torch.Tensor]) -> torch.Tensor:
@@ -22,7 +27,9 @@ def pairwise(penalty, parameters: list[tuple[torch.Tensor, ...]], masks: list[to
     for first in range(len(parameters)):
         for second in range(first + 1, len(parameters)):
             both = torch.nonzero(masks[first] & masks[second]).ravel()
-            if len(both):
+            if len(both) == len(total):
+                total = total + penalty(*parameters[first], *parameters[second])
+            elif len(both):
                 left = [value[both] for value in parameters[first]]
                 right = [value[both] for value in parameters[second]]
                 total = total.index_add(0, both, penalty(*left, *right))

@@ -23,9 +23,9 @@ class _SparseProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(context, gradient: torch.Tensor):
-        row_of, values, offsets = context.rows.by_feature
+        order = context.rows.by_feature
         gradient = functional.embedding_bag(
-            row_of, gradient.contiguous(), offsets[:-1], mode="sum", per_sample_weights=values
+            order.rows, gradient.contiguous(), order.offsets[:-1], mode="sum", per_sample_weights=order.values
         )
         return gradient, None
 

@@ -158,7 +158,8 @@ class Trainer:
                 "weight_decay": plan.weight_decay,
                 **getattr(module, "second_options", {}),
             }
-            self.second = torch.optim.Adam([value for value in module.parameters() if value in second], **options)
+            values = [value for value in module.parameters() if value in second]
+            self.second = torch.optim.Adam(values, fused=True, **options)
         self.epoch, self.stale, self.best_loss, self.best_state = 0, 0, np.inf, None
         self.history: list[dict[str, float]] = []
 

@@ -22,7 +22,8 @@ QUICK = {
     },
     "models.cobolt:Cobolt": {"epochs": 30},
     "models.scmm:ScMM": {"epochs": 30, "learning_rate": 2e-3, "batch_size": 64, "kl_warmup_epochs": 15},
-    "models.multidgd:MultiDGD": {"epochs": 30, "learning_rate": 1e-3, "batch_size": 64},
+    # From a PCA: from the origin the representations alone need a hundred epochs.
+    "models.multidgd:MultiDGD": {"epochs": 30, "learning_rate": 1e-3, "batch_size": 64, "initialisation": "pca"},
     "models.scmvp:ScMVP": {"epochs": 20, "batch_size": 64},
     "models.portal:Portal": {"n_iterations": 200, "batch_size": 64},
     "models.davae:DAVAE": {"epochs": 100, "batch_size": 128},
@@ -148,6 +149,45 @@ def test_cobolt_corrects_single_modality_latents_only():
     np.testing.assert_allclose(with_trees.mean(1), 0, atol=1e-5)
 
 
+def test_cobolt_steps_once_for_each_subset_and_sees_every_cell_that_has_it():
+    from models.networks.cobolt import SubsetTrainer
+
+    model, visible = fitted("models.cobolt:Cobolt", unpaired=0.5, epochs=1, batch_size=50)
+    trainer = SubsetTrainer(model.network, model.data, model.plan(), 0, model.progress)
+    seen: dict[tuple, list] = {}
+    for batch in trainer._batches(np.arange(visible.n_obs)):
+        assert all(len(batch.where[name]) == batch.size for name in batch.counts)
+        seen.setdefault(tuple(batch.counts), []).append(batch.positions.numpy())
+    assert list(seen) == [("rna",), ("atac",), ("rna", "atac")]
+    for subset, parts in seen.items():
+        expected = np.flatnonzero(np.all([visible.has(name) for name in subset], axis=0))
+        assert np.array_equal(np.concatenate(parts), expected) and len(parts) == -(-len(expected) // 50)
+
+
+def test_cobolt_loss_is_the_multinomial_and_the_divergence_from_the_dirichlet_like_prior():
+    model, visible = fitted("models.cobolt:Cobolt", epochs=1)
+    network, batch = model.network, model.data.minibatch(torch.arange(visible.n_obs))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        losses = network.losses(batch, 0.3)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        mean, variance = network.posterior(batch, network.experts(batch), network.modalities)
+        normal = torch.distributions.Normal
+        posterior, prior = normal(mean, variance.sqrt()), normal(network.prior_mean, network.prior_variance.sqrt())
+        divergence = torch.distributions.kl_divergence(posterior, prior).sum(1).mean()
+        z = mean + variance.sqrt() * torch.randn_like(mean)
+        reconstruction = 0.0
+        for name, decoder in network.decoders.items():
+            logits = (torch.softmax(z, 1) @ decoder.loadings) * (1 + decoder.slopes[batch.batch])
+            share = torch.log_softmax(logits + decoder.intercepts[batch.batch], 1)
+            # As released: without the multinomial coefficient.
+            reconstruction = reconstruction - (batch.counts[name].dense() * share).sum(1).mean()
+    torch.testing.assert_close(losses["kl"], divergence, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(losses["reconstruction"], reconstruction, rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(losses["loss"], reconstruction + 0.3 * divergence, rtol=1e-4, atol=1e-2)
+
+
 def test_scmm_embedding_is_the_mean_of_the_experts_and_it_generates_across():
     model, visible = fitted("models.scmm:ScMM", epochs=2)
     network, batch = model.network, model.data.minibatch(torch.arange(visible.n_obs))
@@ -158,7 +198,55 @@ def test_scmm_embedding_is_the_mean_of_the_experts_and_it_generates_across():
     assert torch.isfinite(reconstruction)
     generated = model.generate("rna", "atac")
     assert generated.mean.shape == visible.counts["atac"].shape and (generated.mean >= 0).all()
-    assert model.traverse(0, "rna").shape == (20, visible.counts["rna"].shape[1])
+
+
+def test_scmm_traversal_moves_one_dimension_from_the_middle_of_the_prior():
+    model, visible = fitted("models.scmm:ScMM", epochs=2)
+    walk = model.traverse(3, "rna")
+    assert walk.shape == (20, visible.counts["rna"].shape[1])
+    decoder, totals = model.network.decoders["rna"], model.data.matrices["rna"].totals.median()[None]
+    z = torch.zeros(1, model.hyperparameters["n_latent"])
+    with torch.no_grad():
+        middle = decoder.mean(z, totals).numpy()[0]
+        z[0, 3] = -5.0
+        first = decoder.mean(z, totals).numpy()[0]
+    # Steps of half a prior scale from -5: the eleventh is the middle, where all dimensions meet.
+    np.testing.assert_allclose(walk[10], middle, rtol=1e-4)
+    np.testing.assert_allclose(walk[0], first, rtol=1e-4)
+    np.testing.assert_allclose(model.traverse(7, "rna")[10], middle, rtol=1e-4)
+    assert not np.allclose(walk[0], middle)
+    assert model.traverse(0, "atac", np.array([1.0, 2.0])).shape == (2, visible.counts["atac"].shape[1])
+
+
+def test_scmm_cross_modal_generation_tells_cells_apart():
+    visible, _ = design()
+    model = make("models.scmm:ScMM")
+    model.fit(visible, 0, "cpu")
+    generated = np.log1p(model.generate("atac", "rna").mean)
+    observed = np.log1p(visible.counts["rna"].toarray())
+    generated, observed = generated - generated.mean(0), observed - observed.mean(0)
+    own = (generated * observed).sum(1).mean()
+    others = [(generated * np.roll(observed, shift, axis=0)).sum(1).mean() for shift in range(1, 40)]
+    assert own > max(others)
+
+
+def test_scmm_likelihoods_are_those_of_torch_distributions():
+    model, visible = fitted("models.scmm:ScMM", epochs=1)
+    batch = model.data.minibatch(torch.arange(visible.n_obs))
+    z = torch.randn(visible.n_obs, model.hyperparameters["n_latent"], generator=torch.Generator().manual_seed(0))
+    for name, decoder in model.network.decoders.items():
+        counts = batch.counts[name]
+        with torch.no_grad():
+            total, logits, gate = decoder(z)
+            total = total * counts.totals[:, None] / 10_000 + 1e-8
+            log_density = torch.distributions.NegativeBinomial(total, logits=logits).log_prob(counts.dense())
+            if gate is not None:
+                zero = (torch.sigmoid(gate) + torch.sigmoid(-gate) * log_density.exp()).log()
+                nonzero = torch.nn.functional.logsigmoid(-gate) + log_density
+                log_density = torch.where(counts.dense() == 0, zero, nonzero)
+            found = decoder.log_likelihood(counts, z)
+        torch.testing.assert_close(found, log_density.sum(1), rtol=1e-4, atol=1e-2)
+    assert model.network.decoders["rna"].gate is None and model.network.decoders["atac"].gate is not None
 
 
 def test_scmvp_variants_and_components():
@@ -190,6 +278,158 @@ def test_multidgd_predictions_and_gene_to_peak():
     assert (atac.mean >= 0).all() and (atac.mean <= 1).all()
     association = model.gene_to_peak(int(np.asarray(visible.counts["rna"].sum(0)).argmax()))
     assert association.shape == (visible.counts["atac"].shape[1],) and np.abs(association).max() > 0
+
+
+def with_batches(visible, names):
+    """The design with `names` as batches, one an observation."""
+    from benchmarks.formats import Multimodal
+
+    obs = visible.obs.assign(batch=list(names))
+    return Multimodal(obs, visible.counts, visible.var, visible.rows, visible.uns)
+
+
+def test_multidgd_loss_is_the_sum_over_cells_with_the_priors_once_a_cell():
+    visible, _ = design(n_cells=120)
+    visible = with_batches(visible, ["a", "b"] * 60)
+    for prior_per_cell in (True, False):
+        model = make("models.multidgd:MultiDGD", epochs=1, prior_per_cell=prior_per_cell, sparsity=0.5)
+        model.fit(visible, 0, "cpu")
+        network, batch = model.network, model.data.minibatch(torch.arange(40))
+        with torch.no_grad():
+            losses = network.losses(batch, 1.0)
+            basal, covariate = network.basal[:40], network.covariate[:40]
+            hidden = network.shared(torch.cat((basal, covariate), 1))
+            expected = 0.0
+            for name, branch in network.branches.items():
+                r, counts = 1 + branch.log_excess_dispersion.exp(), batch.counts[name]
+                mean = branch(hidden) * counts.totals[:, None]
+                density = torch.distributions.NegativeBinomial(r, probs=mean / (mean + r)).log_prob(counts.dense())
+                expected = expected - density.sum()
+            normal = torch.distributions.Normal
+            mixture = network.basal_mixture
+            deviation = (-0.5 * mixture.negative_log_variances).exp()
+            densities = normal(mixture.means, deviation).log_prob(basal[:, None]).sum(2)
+            expected = expected - torch.logsumexp(densities + torch.log_softmax(mixture.weight_logits, 0), 1).sum()
+            other = network.covariate_mixture
+            label, deviation = batch.batch, (-0.5 * other.negative_log_variances).exp()
+            # As released: the supervised density counts once a class, of which there are two.
+            expected = expected - 2 * normal(other.means[label], deviation[label]).log_prob(covariate).sum()
+            prior = mixture.log_prior() + other.log_prior()
+            expected = expected - prior * (40 if prior_per_cell else 40 / 120)
+            weights = [value for name, value in network.named_parameters() if name.endswith("weight")]
+            assert len(weights) == 2 + 2 * 3
+            expected = expected + 0.5 * sum(value.abs().sum() for value in weights)
+        torch.testing.assert_close(losses["loss"], expected, rtol=1e-4, atol=0.1)
+
+
+def test_multidgd_does_not_tell_held_out_cells_their_batch():
+    visible, _ = design(n_cells=120)
+    visible = with_batches(visible, ["a", "b"] * 60)
+    model = make("models.multidgd:MultiDGD", epochs=1, validation_fraction=0.25)
+    model.fit(visible, 0, "cpu")
+    start = np.abs(model.network.covariate.detach().numpy()).max(1)
+    # One step of Adam from zero is at most the learning rate; the classes' means are elsewhere.
+    held_out = start <= 1e-2 + 1e-6
+    assert held_out.sum() == 30
+
+
+def test_multidgd_places_new_cells_and_unseen_batches():
+    from benchmarks.errors import InputError
+
+    visible, truth = design(n_cells=400)
+    rng = np.random.default_rng(0)
+    batch = np.array(["a", "b", "c"])[rng.integers(3, size=400)]
+    # A batch is a shift of the counts of a third of the genes, so that there is something to learn.
+    genes = visible.counts["rna"].toarray()
+    for k, name in enumerate(("a", "b", "c")):
+        genes[np.ix_(batch == name, np.arange(k, genes.shape[1], 3))] *= 4
+    import scipy.sparse as sp
+
+    from benchmarks.formats import Multimodal
+
+    counts = {**visible.counts, "rna": sp.csr_matrix(genes.astype(np.float32))}
+    shifted = with_batches(Multimodal(visible.obs, counts, visible.var, visible.rows, visible.uns), batch)
+    seen, new = np.flatnonzero(batch != "c"), np.flatnonzero(batch == "c")
+    model = make("models.multidgd:MultiDGD", epochs=40)
+    model.fit(shifted.subset(seen), 0, "cpu")
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    cells = shifted.subset(new)
+    naive, supervised = model.place(cells), model.place(cells, "supervised")
+    labels = truth.obs["cell_type"].astype(str).to_numpy()[new]
+    for placed in (naive, supervised):
+        assert placed.basal.shape == (len(new), 20) and placed.covariate.shape == (len(new), 2)
+        assert np.isfinite(placed.basal).all() and np.isfinite(placed.reconstruction).all()
+        assert neighbour_accuracy(placed.basal, labels) > np.bincount(
+            np.unique(labels, return_inverse=True)[1]
+        ).max() / len(labels)
+    # Naive cells stay within ten steps of a seen class, supervised ones gather around a component of their own.
+    means = model.network.covariate_mixture.means.detach().numpy()
+    nearest = np.abs(naive.covariate[:, None] - means).max(2).min(1)
+    assert nearest.max() <= 10 * 1e-2 + 1e-4
+    assert np.abs(supervised.covariate[:, None] - means).max(2).min(1).min() > 10 * 1e-2
+    assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
+    # Seen classes keep their labels; one modality is enough; what cannot be is said.
+    again = model.place(shifted.subset(seen[:20]), "supervised")
+    codes = np.unique(batch[seen[:20]], return_inverse=True)[1]
+    assert np.abs(again.covariate - means[codes]).max() <= 10 * 1e-2 + 1e-4
+    only = Multimodal(
+        cells.obs, {"rna": cells.counts["rna"]}, {"rna": cells.var["rna"]}, {"rna": cells.rows["rna"]}, cells.uns
+    )
+    assert model.place(only).basal.shape == (len(new), 20)
+    with pytest.raises(InputError, match="naive"):
+        model.place(cells, "labels")
+    with pytest.raises(InputError, match="one at a time"):
+        model.place(with_batches(cells, ["d", "e"] * (len(new) // 2) + ["d"] * (len(new) % 2)), "supervised")
+
+
+def test_scmvp_loss_is_the_weighted_sum_of_its_terms():
+    model, _ = fitted("models.scmvp:ScMVP", epochs=1, weight_rna=2.0, weight_atac=0.5, weight_consistency=0.25)
+    network, batch = model.network, model.data.minibatch(torch.arange(20))
+
+    def terms(**weights):
+        network.weights = {"rna": 0.0, "atac": 0.0, "consistency": 0.0, **weights}
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return network.losses(batch, 0.5)
+
+    assert network.weights == {"rna": 2.0, "atac": 0.5, "consistency": 0.25}
+    rna, atac = (terms(**{name: 1.0})["reconstruction"] for name in ("rna", "atac"))
+    whole = terms(rna=2.0, atac=0.5, consistency=0.25)
+    torch.testing.assert_close(whole["reconstruction"], 2.0 * rna + 0.5 * atac)
+    expected = whole["reconstruction"] + 0.5 * (whole["kl"] + 0.25 * whole["consistency"])
+    torch.testing.assert_close(whole["loss"], expected)
+    assert rna > 0 and atac > 0 and whole["consistency"] > 0
+
+
+def test_shared_space_normalises_by_the_total_of_all_genes():
+    from models.parts.gene_activity import region_gene_overlap, shared_space
+    from models.parts.transforms import log_normalised, standardised
+
+    visible, _ = design(n_cells=120)
+    overlap = region_gene_overlap(visible.var["atac"], visible.var["rna"])
+    kept = np.flatnonzero(np.asarray(overlap.sum(axis=0)).ravel() > 0)
+    assert 50 <= len(kept) < visible.counts["rna"].shape[1]
+    rna, _, way = shared_space(visible, 0)
+    assert way == "gene activity"
+    np.testing.assert_allclose(rna, standardised(log_normalised(visible.counts["rna"])[:, kept]), rtol=1e-5)
+
+
+def test_davae_loss_is_the_gaussian_likelihood_and_the_weighted_divergences():
+    model, _ = fitted("models.davae:DAVAE", epochs=1)
+    network, batch = model.network, model.data.minibatch(torch.arange(40))
+    with torch.no_grad():
+        torch.manual_seed(0)
+        losses = network.losses(batch, 1.0)
+        torch.manual_seed(0)
+        mean, variance = network.encoder(batch.x)
+        residual = batch.x - network.decoder(mean + variance.sqrt() * torch.randn_like(mean))
+    scale = residual.square().mean().sqrt()
+    # The mean -log likelihood of a row at that variance, without its constant D/2 (1 + log(2 pi)).
+    log_likelihood = torch.distributions.Normal(0.0, scale).log_prob(residual).sum(1).mean()
+    constant = 0.5 * batch.x.shape[1] * (1 + np.log(2 * np.pi))
+    torch.testing.assert_close(losses["reconstruction"], -log_likelihood - constant, rtol=1e-3, atol=1e-2)
+    weighted = losses["reconstruction"] + losses["kl"] + batch.x.shape[1] * losses["domain"]
+    torch.testing.assert_close(losses["loss"], weighted)
 
 
 def test_portal_and_davae_say_when_there_is_no_gene_activity():

@@ -143,7 +143,9 @@ def test_every_term_equals_scvi_on_the_same_weights(penalty, weights):
         mean, variance = network.fuse(batch, posteriors)
         library = network.rna_library(batch.counts["rna"])
         rna = batch.where["rna"]
-        expression = network.rna_decoder.loss(batch.counts["rna"], z[rna], batch.batch_one_hot[rna], library)
+        _, expression = network.rna_decoder.loss(
+            batch.counts["rna"], z[rna], batch.batch_one_hot[rna], library, torch.ones(len(rna))
+        )
         atac = batch.where["atac"]
         factor = network.atac_library(batch.counts["atac"])
         ones = torch.ones(len(atac))

@@ -22,11 +22,18 @@ def test_rows_equal_the_dense_matrix_in_any_order():
     assert np.array_equal(rows.totals.numpy(), counts.toarray()[positions.numpy()].sum(1))
     expected = torch.lgamma(rows.dense() + 1).sum(1)
     torch.testing.assert_close(rows.log_factorials, expected)
-    row_of, values, offsets = rows.by_feature
-    dense = torch.zeros(14, 3)
-    columns = torch.repeat_interleave(torch.arange(14), offsets.diff())
-    dense[columns, row_of] = values
-    assert torch.equal(dense.t(), rows.dense())
+
+
+def test_entries_by_feature_give_the_dense_matrix_of_rows_cut_here_or_changed_since():
+    positions = torch.tensor([4, 0, 8])
+    rows = CountMatrix(matrix(), "cpu").rows(positions)
+    for these in (rows, rows.with_values(rows.values * 3)):
+        order = these.by_feature
+        dense = torch.zeros(14, 3)
+        dense[order.columns, order.rows] = order.values
+        assert torch.equal(dense.t(), these.dense())
+        assert torch.equal(dense.view(-1)[order.flat], order.values)
+        assert torch.equal(order.offsets.diff(), torch.bincount(order.columns, minlength=14))
 
 
 def test_stored_zeros_are_dropped():

@@ -133,6 +133,8 @@ def test_jeffreys_is_symmetric_zero_at_equality_and_summed_over_pairs(gaussians)
     (m1, v1), (m2, v2), (m3, v3) = gaussians
     torch.testing.assert_close(penalties.jeffreys(m1, v1, m2, v2), penalties.jeffreys(m2, v2, m1, v1))
     assert penalties.jeffreys(m1, v1, m1, v1).abs().max() < 1e-6
+    both = priors.gaussian_divergence(m1, v1, m2, v2) + priors.gaussian_divergence(m2, v2, m1, v1)
+    torch.testing.assert_close(penalties.jeffreys(m1, v1, m2, v2), both)
     masks = [torch.tensor([1, 1, 1, 1, 0, 0]).bool(), torch.tensor([1, 1, 0, 0, 1, 0]).bool(), torch.ones(6).bool()]
     total = penalties.pairwise(penalties.jeffreys, gaussians, masks)
     assert total[5] == 0

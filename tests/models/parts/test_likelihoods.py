@@ -103,29 +103,6 @@ def test_bernoulli_equals_torch(counts, parameters):
     )
 
 
-@pytest.mark.parametrize("chunk", [5, N_FEATURES, 1000])
-def test_factored_bernoulli_equals_the_plain_computation_with_its_gradients(counts, chunk):
-    torch.manual_seed(5)
-    hidden = torch.randn(N_ROWS, 4, requires_grad=True)
-    output = torch.nn.Linear(4, N_FEATURES)
-    factor_logits = torch.randn(N_ROWS, requires_grad=True)
-    region = torch.randn(N_FEATURES, requires_grad=True)
-    weights = torch.rand(N_ROWS)
-    inputs = [hidden, output.weight, output.bias, factor_logits, region]
-
-    q = torch.sigmoid(output(hidden)) * torch.sigmoid(factor_logits)[:, None] * torch.sigmoid(region)
-    plain = torch.nn.functional.binary_cross_entropy(q, (counts.dense() > 0).float(), reduction="none").sum(1)
-    expected = torch.autograd.grad((plain * weights).sum() * 2, inputs)
-
-    ours, rows = likelihoods.factored_bernoulli_loss(
-        counts, hidden, output, torch.sigmoid(factor_logits), region, weights, chunk=chunk
-    )
-    torch.testing.assert_close(rows, plain, rtol=1e-5, atol=1e-5)
-    assert ours.item() == pytest.approx((plain * weights).sum().item(), rel=1e-5)
-    for mine, theirs in zip(torch.autograd.grad(ours * 2, inputs), expected):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
-
-
 def test_gradients_at_nonzeros_equal_the_dense_ones(counts, parameters):
     from scvi.distributions import ZeroInflatedNegativeBinomial
 
@@ -138,6 +115,19 @@ def test_gradients_at_nonzeros_equal_the_dense_ones(counts, parameters):
     inputs = [mean, dispersion, logits]
     for mine, theirs in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(reference, inputs)):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_rising_factorials_and_derivatives_equal_those_of_lgamma_in_double_precision(fraction):
+    """Counts in the table, beyond it, and (with a `fraction`) such as no count should be."""
+    theta = torch.tensor([1e-4, 0.03, 1.0, 40.0, 3e4])
+    x = torch.tensor([1.0, 2.0, 7.0, 8.0, 9.0, 30.0, 400.0, 20000.0]) + fraction
+    columns = torch.arange(5).repeat_interleave(len(x))
+    x = x.repeat(5)
+    value, derivative = likelihoods.log_rising_factorial_at(theta, columns, x, derivative=True)
+    at = theta[columns].double()
+    torch.testing.assert_close(value.double(), torch.lgamma(x + at) - torch.lgamma(at), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(derivative.double(), torch.digamma(x + at) - torch.digamma(at), rtol=1e-5, atol=1e-7)
 
 
 def test_a_likelihood_sums_to_one_over_all_counts():

@@ -1,0 +1,105 @@
+"""Cobolt: the release (epurdom/cobolt) beside our model, on the same cells.
+
+    python tests/performance/fidelity/cobolt.py CHECKOUT [--data bmmc_cite --modalities rna protein] [--unpaired 0.5]
+
+Needs xgboost beside our environment. Nothing of the release is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import side_by_side
+import torch
+
+from models.cobolt import Cobolt
+
+
+def release(visible, seed: int):
+    """Their model on their data set, and their barcodes in our order. Each batch is one of their data sets."""
+    import scipy.sparse as sp
+
+    # A module of scipy that the release names in an annotation and that scipy has since dropped.
+    if not hasattr(sp, "csr"):
+        sp.csr = type(sp)("scipy.sparse.csr")
+        sp.csr.csr_matrix = sp.csr_matrix
+    from cobolt.model import Cobolt as Release
+    from cobolt.utils import MultiomicDataset, SingleData
+
+    for generator in (random.seed, np.random.seed, torch.manual_seed):
+        generator(seed)
+    batch = visible.obs["batch"].astype(str).to_numpy()
+    barcodes = np.array([f"{batch[i]}~{i}" for i in range(visible.n_obs)])
+    parts = []
+    for name in visible.modalities:
+        rows, counts = visible.rows[name], visible.counts[name].astype(float)
+        for value in np.unique(batch[rows]):
+            here = np.flatnonzero(batch[rows] == value)
+            features = np.array([f"f{i:06d}" for i in range(counts.shape[1])])
+            parts.append(SingleData(name, value, features, counts[here], rows[here].astype(str)))
+    return Release(dataset=MultiomicDataset.from_singledata(*parts), n_latent=10, device="cpu"), barcodes
+
+
+def their_embedding(visible, seed: int, epochs: int) -> np.ndarray:
+    """Their corrected latents, in our order."""
+    model, barcodes = release(visible, seed)
+    model.train(num_epochs=epochs)
+    latent, names = model.get_all_latent()
+    row = {name: i for i, name in enumerate(names)}
+    return latent[[row[name] for name in barcodes]]
+
+
+def our_epoch(visible, n_epochs: int = 12) -> float:
+    """Median CPU seconds of our epochs (one thread), the first two left out: other load does not count."""
+    model, stamps = Cobolt(epochs=n_epochs), []
+    model.progress = lambda *_, **__: stamps.append(time.process_time())
+    model.fit(visible, 0, "cpu")
+    return float(np.median(np.diff(stamps)[1:]))
+
+
+def their_epoch(visible, n_epochs: int = 3) -> float:
+    """CPU seconds of one of their epochs, after a first one."""
+    model, _ = release(visible, 0)
+    model.train(num_epochs=1)
+    start = time.process_time()
+    model.train(n_epochs)
+    return (time.process_time() - start) / n_epochs
+
+
+def main() -> None:
+    """Compare, then time."""
+    options = side_by_side.parser(__doc__)
+    options.add_argument("--modalities", nargs=2, default=["rna", "atac"])
+    options.add_argument("--unpaired", type=float, default=0.0, help="fraction of the cells that are split")
+    options.add_argument("--epochs", type=int, default=100)
+    options.add_argument("--ours", type=json.loads, default={}, help="our hyperparameters, as JSON")
+    options = options.parse_args()
+    sys.path.insert(0, str(options.checkout))
+    torch.set_num_threads(1)
+    made = side_by_side.designs(
+        options.data or ["simulated", "bmmc_multiome"], options.unpaired, tuple(options.modalities)
+    )
+    settings = {"epochs": options.epochs, **options.ours}
+
+    def ours(visible, seed: int) -> np.ndarray:
+        model = Cobolt(**settings)
+        model.fit(visible, seed, "cpu")
+        return model.embed()
+
+    if options.only != "times":
+        ways = {"ours": ours, "theirs": lambda visible, seed: their_embedding(visible, seed, options.epochs)}
+        side_by_side.compare(ways, made, options.seeds, f", {options.unpaired:.0%} unpaired, {options.epochs} epochs")
+    if options.only != "scores":
+        for name, (visible, _) in made.items():
+            print(f"\n{name}, CPU seconds, one thread")
+            ways = {"ours": partial(our_epoch, visible), "theirs": partial(their_epoch, visible)}
+            side_by_side.alternate(ways, options.repeats, "an epoch")
+
+
+if __name__ == "__main__":
+    main()
