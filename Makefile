@@ -13,7 +13,7 @@ OVERRIDES = $(if $(CONFIG),--config $(CONFIG))
 LOCK_HASH = $(shell sha256sum envs/main.lock | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test study dry-run retry-failed lint format docs clean
+.PHONY: help setup env envs env-files demo test study dry-run retry-failed lint format docs clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,6 +31,15 @@ setup:  ## Create .venv with the pinned dependencies (nothing is done if it is u
 	  echo "$(LOCK_HASH)" > $(VENV)/.lock-hash; \
 	  echo "Set-up: done"; \
 	fi
+
+env:  ## Build the environment of some models in .venvs: make env NAME=scalex
+	@$(PYTHON) -m models.environments build "$(NAME)"
+
+envs:  ## Build all environments of models
+	@$(PYTHON) -m models.environments build --all
+
+env-files:  ## Copy the locks in envs/ into the conda files beside them
+	@$(PYTHON) -m models.environments conda-files
 
 demo: setup  ## Run the demo benchmark to results/demo/report.html
 	@echo "Demo: config/config.yaml on $(CORES) cores"
@@ -61,6 +70,7 @@ format: setup  ## Format the code and the workflow
 
 docs: setup  ## Write the generated documents anew
 	@$(BIN)/python -m benchmarks document-metrics --output docs/metrics.md
+	@$(BIN)/python -m models document --output docs/models.md
 
 clean:  ## Remove caches (results and .venv stay)
 	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

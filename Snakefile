@@ -1,17 +1,20 @@
 """MosaicBench: which multimodal integration model, how many cells, and how many of them paired?"""
 
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from benchmarks.errors import InputError
-from workflow import configuration, planning
+from models import devices, environments
+from workflow import configuration, planning, retry
 from workflow.session import adopt_interrupted_session
 
 # A study given with --configfile stands alone; without one, the demo runs.
@@ -30,7 +33,13 @@ RESULTS = STUDY.results_dir
 SHARED = f"{RESULTS}/shared"
 FOLDER = f"{RESULTS}/{STUDY.name}"
 
-adopt_interrupted_session(workflow)
+# Snakemake's own switch, --sdm (in a profile: software-deployment-method), is the only one: without it, models that need
+# an environment of their own run in those that `make env` built.
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    os.environ[environments.VARIABLE] = environments.ACTIVE
+
+if adopt_interrupted_session(workflow):
+    retry.revive(PLAN, Path(RESULTS), dry_run=workflow.output_settings.dryrun)
 
 
 onstart:
@@ -44,6 +53,8 @@ onstart:
 # Every job sees this repository's packages and, unless a deployment method brings an environment of its own, the
 # Python that runs Snakemake, wherever Snakemake was started and whatever is active there.
 PREFIX = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; "
+if environments.VARIABLE in os.environ:
+    PREFIX += f"export {environments.VARIABLE}={shlex.quote(os.environ[environments.VARIABLE])}; "
 if not workflow.deployment_settings.deployment_method:
     PREFIX += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(PREFIX)

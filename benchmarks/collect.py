@@ -76,6 +76,7 @@ def collect(plan: Mapping[str, Any], results_dir: Path) -> tuple[pd.DataFrame, p
                 "peak_rss_mb": record.peak_rss_mb,
                 "peak_device_mb": record.peak_device_mb,
                 "epochs": record.epochs,
+                "seconds_per_epoch": record.seconds_per_epoch,
                 "n_observations": record.n_observations,
                 "n_latent": record.n_latent,
                 "warnings": "; ".join(record.warnings),
@@ -95,6 +96,7 @@ def collect(plan: Mapping[str, Any], results_dir: Path) -> tuple[pd.DataFrame, p
         "wall_seconds",
         "cpu_seconds",
         "epochs",
+        "seconds_per_epoch",
         "n_latent",
         "duplicate_fraction",
     ):

@@ -680,7 +680,8 @@ class RunRecord:
     """What happened when a model was trained on a design: always written, whatever the outcome.
 
     Times are in seconds, memory in MB (2**20 bytes). ``gpu_seconds`` and ``peak_device_mb`` are ``None`` on
-    a CPU. ``loss_history`` maps a name (``train``, ``validation``, ...) to one value an epoch.
+    a CPU. ``seconds_per_epoch`` is the time of fitting over the epochs done, ``None`` for a model without epochs.
+    ``loss_history`` maps a name (``train``, ``validation``, ...) to one value an epoch.
     """
 
     model: str
@@ -698,6 +699,7 @@ class RunRecord:
     peak_rss_mb: float | None = None
     peak_device_mb: float | None = None
     epochs: int | None = None
+    seconds_per_epoch: float | None = None
     loss_history: dict[str, list[float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     n_observations: int = 0

@@ -1,4 +1,4 @@
-"""Command line of the models: ``python -m models {train,list,declare}`` (``fit`` is the child of ``train``)."""
+"""Command line of the models: ``python -m models {train,list,declare,document}`` (``fit`` is the child of ``train``)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--wall-seconds", type=_positive, help="time limit, start-up included")
     train.add_argument("--memory-mb", type=_positive, help="limit on resident memory of all its processes, in MB")
     train.add_argument("--predict", action="store_true", help="also predict missing modalities, where the model can")
+    train.add_argument(
+        "--nondeterministic",
+        action="store_true",
+        help="allow kernels of the device that are faster and not reproducible",
+    )
     train.add_argument("--embedding", type=Path, required=True, help="output: embedding.h5ad")
     train.add_argument("--prediction", type=Path, required=True, help="output: prediction.h5mu")
     train.add_argument("--record", type=Path, required=True, help="output: record.json, written last")
@@ -46,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list the models: name, kind, modalities, whether unpaired cells are taken")
     declare = commands.add_parser("declare", help="print a model's declaration as JSON")
     declare.add_argument("name")
+    document = commands.add_parser("document", help="write the table of all models (docs/models.md)")
+    document.add_argument("--output", type=Path, required=True)
     return parser
 
 
@@ -98,6 +105,7 @@ def _train(arguments: argparse.Namespace) -> int:
         wall_seconds=arguments.wall_seconds,
         memory_mb=arguments.memory_mb,
         predict=arguments.predict,
+        deterministic=not arguments.nondeterministic,
         embedding=arguments.embedding,
         prediction=arguments.prediction,
         record=arguments.record,
@@ -136,6 +144,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return fit(arguments.specification)
         if arguments.command == "list":
             return _list()
+        if arguments.command == "document":
+            from models.document import write
+
+            write(arguments.output)
+            return 0
         print(json.dumps(dataclasses.asdict(registry.declaration(arguments.name)), indent=2, ensure_ascii=False))
         return 0
     except InputError as error:

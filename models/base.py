@@ -55,6 +55,8 @@ class Declaration:
         Whether the prediction comes with a standard deviation.
     needs_truth
         True for controls alone: they are handed the truth.
+    embeds_new_cells
+        Whether it can place, and reconstruct, cells that it has not learned from (see :func:`may_learn_from`).
     environment
         Name of the environment in ``envs/`` that runs it.
     gpu
@@ -80,6 +82,7 @@ class Declaration:
     predicts: bool = False
     uncertainty: bool = False
     needs_truth: bool = False
+    embeds_new_cells: bool = False
     environment: str = "main"
     gpu: bool = False
     version: int = 1
@@ -141,6 +144,17 @@ def _kind_name(default: Any) -> str:
     return names.get(type(default), f"a {type(default).__name__}")
 
 
+def may_learn_from(design: Multimodal) -> np.ndarray:
+    """Boolean mask over the observations: those that training may use, which are all but test cells.
+
+    Test cells (``obs["split"] == "test"``) come with all of their modalities. A model that declares
+    ``embeds_new_cells`` places them when it has been trained, and ``predict`` reconstructs their counts.
+    """
+    if "split" not in design.obs:
+        return np.ones(design.n_obs, dtype=bool)
+    return (design.obs["split"].astype(str) != "test").to_numpy()
+
+
 class IntegrationModel(ABC):
     """A model under test: ``fit``, then ``embed`` and, where it declares so, ``predict``.
 
@@ -156,6 +170,7 @@ class IntegrationModel(ABC):
         self.loss_history: dict[str, list[float]] = {}
         self.epochs: int | None = None
         self.warnings: list[str] = []
+        self.versions: dict[str, str] = {}  # of software outside Python, which the runner cannot see
         self._started = time.monotonic()
 
     @classmethod
@@ -178,7 +193,8 @@ class IntegrationModel(ABC):
         ----------
         design
             Raw counts; ``obs`` has ``batch`` and ``group``; ``uns["n_cell_types"]`` is a hint for mixture priors.
-            Observations may lack modalities (see :attr:`Multimodal.rows`) if the declaration allows it.
+            Observations may lack modalities (see :attr:`Multimodal.rows`) if the declaration allows it, and some may
+            be test cells (see :func:`may_learn_from`), likewise.
         seed
             Seeds every random number that the model draws.
         device
@@ -190,7 +206,7 @@ class IntegrationModel(ABC):
         """Return the embedding of all observations of the design: float32, observations x latent."""
 
     def predict(self, modality: str) -> Prediction:
-        """Predict `modality` for the observations that lack it."""
+        """Predict `modality` for the observations that lack it, and reconstruct it for the test cells if there are any."""
         raise NotImplementedError(f"{self.declaration.name} does not predict")
 
     def components(self) -> np.ndarray | None:

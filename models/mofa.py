@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
+import sys
+from typing import Callable
+
 import numpy as np
 
 from benchmarks.formats import Multimodal
@@ -87,7 +93,8 @@ class MOFA(IntegrationModel):
         )
         model.build()
         # The package takes log(0) for inclusion probabilities of exactly 0 or 1, and replaces the NaN that follows.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        report = _Iterations(lambda iteration, bound: self.progress(iteration, settings["n_iterations"], elbo=bound))
+        with np.errstate(divide="ignore", invalid="ignore"), contextlib.redirect_stdout(report):
             model.run()
         bound = np.asarray(model.model.getTrainingStats()["elbo"], dtype=float)
         self.epochs = max(len(bound) - 1, 0)
@@ -110,3 +117,27 @@ class MOFA(IntegrationModel):
     def embed(self) -> np.ndarray:
         """Posterior means of the factors, observations x ``n_factors``."""
         return self._embedding.astype(np.float32)
+
+
+class _Iterations(io.TextIOBase):
+    """Standard output of the package: a line about an iteration is handed on as progress, the others are printed."""
+
+    _LINE = re.compile(r"Iteration (\d+): time=[\d.]+, ELBO=(\S+?),")
+
+    def __init__(self, report: Callable[[int, float], None]) -> None:
+        self._report, self._rest = report, ""
+
+    def writable(self) -> bool:
+        """It can be written to."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take a piece of text; whole lines are handed on."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            found = self._LINE.match(line)
+            if found:
+                self._report(int(found[1]), float(found[2]))
+            elif line.strip():
+                print(line, file=sys.stderr)
+        return len(text)

@@ -7,7 +7,9 @@ a record with a status and a reason, and the exit status is 0. What *we* or the 
 a full disk, a bug in this file) is no result: nothing is written and the exit status is not 0. An interruption
 (SIGTERM, SIGINT) is no result either.
 
-``fit`` is the child. It reads a specification that the parent wrote, and leaves its arrays in a working folder.
+``fit`` is the child. It reads a specification that the parent wrote, and leaves its arrays in a working folder. It
+runs in the environment that the model's declaration names (:mod:`models.environments`), which need not be the parent's:
+between the two there are files alone. Where that environment is not on this machine the run is ``not_available``.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ from benchmarks.formats import (
     write_predictions,
     write_record,
 )
-from models import registry
-from models.base import Declaration, DivergedError, IntegrationModel, NotAvailableError
+from models import devices, environments, registry
+from models.base import Declaration, DivergedError, IntegrationModel, NotAvailableError, may_learn_from
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTE = 2**20
@@ -61,18 +63,31 @@ _WORK_VARIABLE = "MOSAICBENCH_WORK"
 
 _PACKAGES = {
     "anndata": "anndata",
+    "harmonypy": "harmonypy",
     "igraph": "igraph",
     "lightning": "lightning",
     "mofapy2": "mofapy2",
+    "mowgli": "mowgli",
     "mudata": "mudata",
+    "multigrate": "multigrate",
     "muon": "muon",
     "numpy": "numpy",
+    "pamona": "pamona",
     "pandas": "pandas",
+    "portal": "portal-sc",
+    "pyliger": "pyliger",
+    "scalex": "scalex",
     "scanpy": "scanpy",
+    "scglue": "scglue",
     "scipy": "scipy",
+    "scmidas": "scmidas",
+    "scmomat": "scmomat",
     "scvi": "scvi-tools",
     "sklearn": "scikit-learn",
     "torch": "torch",
+    "unioncom": "unioncom",
+    "uniport": "uniport",
+    "univi": "univi",
 }
 """Imported module -> distribution whose version belongs in the run record."""
 
@@ -97,6 +112,8 @@ class TrainingJob:
         Limits of the whole child process, start-up included; ``None`` for none.
     predict
         Whether missing modalities are to be predicted, where the model can.
+    deterministic
+        Whether the device has to use kernels that give the same bytes each time.
     embedding, prediction, record
         Paths of the outputs.
     """
@@ -116,6 +133,7 @@ class TrainingJob:
     wall_seconds: float | None = None
     memory_mb: float | None = None
     predict: bool = False
+    deterministic: bool = True
 
 
 @dataclasses.dataclass
@@ -182,10 +200,17 @@ def train(job: TrainingJob) -> RunRecord:
             "seed": job.seed,
             "device": job.device,
             "predict": job.predict and declaration.predicts,
+            "deterministic": job.deterministic,
             "parent": os.getpid(),
         }
         (work / "specification.json").write_text(json.dumps(specification), encoding="utf-8")
-        outcome = _supervise(job, work)
+        place = environments.locate(declaration.environment)
+        if place.python is None:
+            print(place.reason, file=sys.stderr, flush=True)
+            outcome = _Outcome("not_available", place.reason)
+        else:
+            with devices.claim(job.device if declaration.gpu else "cpu") as device_variables:
+                outcome = _supervise(job, work, place.python, device_variables)
         facts = outcome.facts
         embedding, predictions = Embedding(np.zeros((len(names), 0), np.float32), names), {}
         if outcome.status == "ok":
@@ -205,13 +230,19 @@ def train(job: TrainingJob) -> RunRecord:
         device=facts.get("device", "cpu" if job.device == "auto" else job.device),
         threads=job.threads,
         hyperparameters=facts.get("hyperparameters", hyperparameters),
-        versions=facts.get("versions", {}),
+        versions={
+            **facts.get("versions", {}),
+            "environment": declaration.environment,
+            "environment_lock": place.lock,
+            "environment_installed": place.installed,
+        },
         wall_seconds=facts.get("wall_seconds", outcome.wall_seconds),
         cpu_seconds=facts.get("cpu_seconds", 0.0),
         gpu_seconds=facts.get("gpu_seconds"),
         peak_rss_mb=max(outcome.peak_rss_mb, facts.get("peak_rss_mb", 0.0)) or None,
         peak_device_mb=facts.get("peak_device_mb"),
         epochs=facts.get("epochs"),
+        seconds_per_epoch=facts.get("seconds_per_epoch"),
         loss_history=facts.get("loss_history", {}),
         warnings=facts.get("warnings", []),
         n_observations=len(names),
@@ -223,21 +254,21 @@ def train(job: TrainingJob) -> RunRecord:
     return record
 
 
-def _supervise(job: TrainingJob, work: Path) -> _Outcome:
-    """Run the child to its end or to a limit, whichever comes first."""
+def _supervise(job: TrainingJob, work: Path, python: str, device_variables: dict[str, str]) -> _Outcome:
+    """Run the child under the interpreter `python` to its end or to a limit, whichever comes first."""
     import psutil
 
     log = _Log()
     started = time.monotonic()
     with _interruptions() as interrupted:
         child = subprocess.Popen(
-            [sys.executable, "-m", "models", "fit", str(work / "specification.json")],
+            [python, "-m", "models", "fit", str(work / "specification.json")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=work,
-            env=_environment(job, work),
+            env={**_environment(job, work, python), **device_variables},
         )
         drain = threading.Thread(target=log.drain, args=(child.stdout,), daemon=True)
         drain.start()
@@ -294,8 +325,8 @@ def _judge(code: int, stop: tuple[str, str] | None, log: "_Log", work: Path, pea
     return _Outcome("failed", f"the process exited with status {code} without output{log.last_line()}", {}, peak, total)
 
 
-def _environment(job: TrainingJob, work: Path) -> dict[str, str]:
-    """The child's environment: bounded thread pools, fixed hashing, temporary files where they are swept up."""
+def _environment(job: TrainingJob, work: Path, python: str) -> dict[str, str]:
+    """The child's environment variables: bounded thread pools, fixed hashing, temporary files where they are swept up."""
     threads = str(job.threads)
     paths = [str(ROOT)] + [
         str(Path(item).resolve()) for item in os.environ.get("PYTHONPATH", "").split(os.pathsep) if item
@@ -310,8 +341,11 @@ def _environment(job: TrainingJob, work: Path) -> dict[str, str]:
         "TMPDIR": str(work),
         _WORK_VARIABLE: str(work),
         "MPLBACKEND": "Agg",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
+    if python != sys.executable:
+        environment.update(environments.child_variables(python))
+    if job.deterministic:
+        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM"):
         environment[f"{pool}_NUM_THREADS"] = threads
     if job.device == "cpu":
@@ -522,6 +556,7 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
     except ImportError as error:
         raise NotAvailableError(f"{type(error).__name__}: {error}") from error
     declaration = model_type.declaration
+    devices.choose_kernels(specification.get("deterministic", True))
     design = choose_modalities(read_h5mu(specification["design"]), specification["modalities"])
     if not declaration.unpaired and not design.complete.all():
         return {"status": "not_applicable", "reason": "takes paired cells only"}
@@ -532,14 +567,18 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
 
     hyperparameters = specification["hyperparameters"]
     warnings: list[str] = []
+    retried = False
+    if device == "cuda" and not specification.get("deterministic", True):
+        warnings.append("trained with non-deterministic kernels: the same seed may give other values")
     while True:
         model = model_type(**hyperparameters)
         if truth is not None:
             model.truth = truth
         status, reason, facts, exhausted = _run(model, design, specification, device, work)
         half = int(hyperparameters.get("batch_size") or 0) // 2
-        if not (exhausted and device == "cuda" and half >= 1 and not warnings):
+        if not (exhausted and device == "cuda" and half >= 1 and not retried):
             break
+        retried = True
         warnings.append(
             f"the device ran out of memory at batch_size {hyperparameters['batch_size']}; retried at {half}"
         )
@@ -552,7 +591,7 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
         "reason": reason,
         "device": device,
         "hyperparameters": hyperparameters,
-        "versions": {**package_versions(), "model": str(declaration.version)},
+        "versions": {**package_versions(), **model.versions, "model": str(declaration.version)},
         "epochs": model.epochs,
         "loss_history": {name: [_finite_or_none(x) for x in values] for name, values in model.loss_history.items()},
         "warnings": warnings + [str(text) for text in model.warnings],
@@ -571,17 +610,18 @@ def _run(
 
         torch.cuda.reset_peak_memory_stats()
     status, reason, exhausted, arrays, predicted = "ok", "", False, {}, []
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu, fitted = time.perf_counter(), _cpu_seconds(), None
     try:
         model.fit(design, int(specification["seed"]), device)
+        fitted = time.perf_counter() - wall
         arrays["embedding"] = np.asarray(model.embed())
         components = model.components()
         if components is not None:
             arrays["components"] = np.asarray(components)
-        seconds = time.perf_counter() - wall, time.process_time() - cpu
+        seconds = time.perf_counter() - wall, _cpu_seconds() - cpu
         if specification["predict"]:
             for modality in design.modalities:
-                if design.has(modality).all():
+                if design.has(modality).all() and may_learn_from(design).all():
                     continue
                 prediction = model.predict(modality)
                 predicted.append(modality)
@@ -593,12 +633,14 @@ def _run(
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
-        seconds = time.perf_counter() - wall, time.process_time() - cpu
+        seconds = time.perf_counter() - wall, _cpu_seconds() - cpu
         status, exhausted = _status_of(error)
         reason = _one_line(f"{type(error).__name__}: {error}")
         traceback.print_exc()
         arrays, predicted = {}, []
+    # Of a training that was broken off, what was done until then: embedding is the smaller part of the time anyway.
     facts: dict[str, Any] = {
+        "seconds_per_epoch": (seconds[0] if fitted is None else fitted) / model.epochs if model.epochs else None,
         "wall_seconds": seconds[0],
         "cpu_seconds": seconds[1],
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -613,6 +655,12 @@ def _run(
         # An object array would need pickle; the parent refuses it by its text instead.
         np.save(work / f"{name}.npy", values if values.dtype != object else values.astype(str), allow_pickle=False)
     return status, reason, facts, exhausted
+
+
+def _cpu_seconds() -> float:
+    """Processor seconds of this process and of the programs that it started and that have ended (R, for one)."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _status_of(error: BaseException) -> tuple[str, bool]:

@@ -11,7 +11,8 @@ from benchmarks.documents import load_yaml
 from benchmarks.errors import InputError
 from benchmarks.formats import write_json
 from workflow.configuration import load_study
-from workflow.planning import make_plan, retry_candidates
+from workflow.planning import make_plan
+from workflow.retry import candidates, forget
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,18 +65,11 @@ def _run(options: argparse.Namespace) -> int:
         )
         return 0
     results_dir = Path(study.results_dir)
-    found = retry_candidates(plan, results_dir)
+    found = candidates(plan, results_dir)
     for run, status in found:
-        folder = results_dir / "shared" / "runs" / run.key
-        outputs = [folder / name for name in ("record.json", "embedding.h5ad", "prediction.h5mu")]
-        outputs += (results_dir / "shared" / "scores").glob(f"*/{run.key}/scores.tsv")
-        for path in outputs:
-            path.unlink(missing_ok=True)
         spec = run.design.spec
         print(f"{status}: {spec.dataset} {spec.name} {run.variant.name} seed {run.seed}: to be trained again")
-    if found:
-        # Snakemake makes a missing intermediate file only if something that needs it is missing as well.
-        (results_dir / study.name / "scores.parquet").unlink(missing_ok=True)
+    forget(plan, [run for run, _ in found], results_dir)
     print(f"{len(found)} of {len(plan.trained)} runs will be trained again by the next run of the workflow")
     return 0
 

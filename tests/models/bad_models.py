@@ -240,3 +240,42 @@ class SlowImport(Good):
     @classmethod
     def load_packages(cls):
         time.sleep(1)
+
+
+class Elsewhere(Good):
+    """Needs an environment of its own, and says which interpreter it met."""
+
+    declaration = _declare(environment="elsewhere")
+
+    def fit(self, design, seed, device):
+        super().fit(design, seed, device)
+        self.warnings.append(f"interpreter {os.environ.get('INTERPRETER')}")
+
+
+class SaysItsKernels(Good):
+    """Says which kernels PyTorch would use."""
+
+    @classmethod
+    def load_packages(cls):
+        import torch  # noqa: F401
+
+    def fit(self, design, seed, device):
+        import torch
+
+        super().fit(design, seed, device)
+        workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+        self.warnings.append(f"deterministic {torch.are_deterministic_algorithms_enabled()}, workspace {workspace}")
+
+
+class TakesItsTime(Good):
+    """Four epochs of a twentieth of a second, then a slow embedding."""
+
+    def fit(self, design, seed, device):
+        super().fit(design, seed, device)
+        for epoch in range(1, 5):
+            time.sleep(0.05)
+            self.progress(epoch, 4, loss=2.0)
+
+    def embed(self):
+        time.sleep(0.5)
+        return super().embed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -442,3 +443,45 @@ def test_list_and_declare(capsys):
     ]
     assert main(["declare", "multivi"]) == 0
     assert json.loads(capsys.readouterr().out)["defaults"]["max_epochs"] == 500
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_kernels_of_the_child(job, deterministic):
+    record = train(job("SaysItsKernels", deterministic=deterministic))
+    assert record.status == "ok", record.reason
+    workspace = ":4096:8" if deterministic else "None"
+    assert record.warnings == [f"deterministic {deterministic}, workspace {workspace}"]
+
+
+def test_non_deterministic_training_on_a_device_says_so(monkeypatch, design_files, tmp_path):
+    monkeypatch.setattr(runner, "_run", lambda *_: ("ok", "", {}, False))
+    monkeypatch.setattr(runner, "resolve_device", lambda *_: "cuda")
+    monkeypatch.setattr(runner.devices, "choose_kernels", lambda deterministic: None)
+    specification = {
+        "design": str(design_files[0]), "truth": None, "model": "random", "hyperparameters": {}, "modalities": ["rna", "atac"],
+        "seed": 0, "device": "cuda", "predict": False,
+    }  # fmt: skip
+    assert runner._fit(specification | {"deterministic": True}, tmp_path)["warnings"] == []
+    assert "non-deterministic" in runner._fit(specification | {"deterministic": False}, tmp_path)["warnings"][0]
+
+
+def test_seconds_per_epoch(job):
+    record = train(job("TakesItsTime"))
+    assert record.epochs == 4
+    assert 0.05 <= record.seconds_per_epoch < 0.4 and record.seconds_per_epoch * 4 < record.wall_seconds
+    assert train(job("Good")).seconds_per_epoch is None
+
+
+def test_the_log_shows_epoch_losses_and_time_left(job, capfd):
+    train(job("TakesItsTime"))
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 4
+    assert lines[0].startswith("epoch 1/4  loss 2  ") and lines[0].endswith("s left")
+    assert lines[-1].endswith("about 0 s left")
+
+
+def test_the_versions_name_the_environment(job):
+    record = train(job("Good"))
+    assert record.versions["environment"] == "main"
+    assert re.fullmatch("[0-9a-f]{16}", record.versions["environment_lock"])
+    assert re.fullmatch("[0-9a-f]{16}", record.versions["environment_installed"])

@@ -75,6 +75,8 @@ BAD = [
         ["designs.features.atac.top_fracton", "did you mean 'top_fraction'"],
     ),
     ({"designs": {"held_out": [["type", "x"]]}}, ["designs.held_out", "'x'"]),
+    ({"gpu_jobs_per_device": 0}, ["gpu_jobs_per_device", "below 1"]),
+    ({"deterministic": "yes"}, ["deterministic", "'yes'"]),
     ({"designs": {"replicate": 3}}, ["designs.replicate", "did you mean 'replicates'"]),
     ({"hyperparameters": {"pca": {"latent": 3}}}, ["hyperparameters.pca.latent", "unknown hyperparameter"]),
     ({"hyperparameters": {"pca": {"n_latent": "many"}}}, ["hyperparameters.pca.n_latent", "'many'", "a whole number"]),
@@ -235,3 +237,14 @@ def test_ten_thousand_runs_have_ten_thousand_folders(tmp_path):
     )
     assert len(plan.runs) == 10_000
     assert len({run.key for run in plan.runs}) == 10_000
+
+
+def test_other_kernels_are_other_runs_of_the_models_that_use_a_gpu(tmp_path):
+    def keys(**changes):
+        study = load(tmp_path, models=["random", "multivi-native"], **changes)
+        return {run.variant.name: run.key for run in make_plan(study).runs}
+
+    before, after = keys(), keys(deterministic=False)
+    assert after["random"] == before["random"] and after["multivi-native"] != before["multivi-native"]
+    assert keys(device="cpu", deterministic=False) == keys(device="cpu")
+    assert keys(gpu_jobs_per_device=4) == before

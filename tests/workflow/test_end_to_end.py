@@ -60,7 +60,14 @@ def reproducible_files(folder: Path) -> dict[str, str]:
     }
     files = (path for path in sorted((folder / "results").rglob("*")) if path.name in wanted)
     digests = {str(path.relative_to(folder)): file_sha256(path) for path in files}
-    for name in ("scores.parquet", "summary.tsv", "ranking.tsv", "comparisons.tsv"):
+    for name in (
+        "scores.parquet",
+        "summary.tsv",
+        "ranking.tsv",
+        "comparisons.tsv",
+        "learning_curves.tsv",
+        "advice.tsv",
+    ):
         digests[name] = file_sha256(folder / "results" / "tiny" / name)
     return digests
 

@@ -2,6 +2,12 @@
 
 MAIN_ENVIRONMENT = "../../envs/main.yaml"
 
+# Devices of this machine; on a cluster's head node it says nothing, and the jobs ask by their `gpu` resource.
+N_DEVICES = len(devices.visible()) if STUDY.device != "cpu" else 0
+if N_DEVICES and workflow.is_main_process and "gpu" not in workflow.global_resources:
+    # One device has so many shares; --resources gpu=N says otherwise.
+    workflow.register_resource("gpu", N_DEVICES * STUDY.gpu_jobs_per_device)
+
 DATASETS = {dataset.key: dataset for dataset in PLAN.datasets}
 DESIGNS = {design.key: design for design in PLAN.designs}
 RUNS = {run.key: run for run in PLAN.trained}
@@ -46,9 +52,17 @@ def truth_for_control(wildcards):
 
 
 def uses_gpu(wildcards):
-    """Whether a run asks for a GPU: one that can use it, and a study that may."""
+    """Whether a run asks for a GPU: one that can use it, in a study that insists or may and where there is one."""
     declared = planning.model_registry.declaration(run_of(wildcards).variant.model)
-    return declared.gpu and STUDY.device == "cuda"
+    return declared.gpu and (STUDY.device == "cuda" or (STUDY.device == "auto" and N_DEVICES > 0))
+
+
+def environment_of(wildcards):
+    """The conda environment that a run's model declares."""
+    declared = planning.model_registry.declaration(run_of(wildcards).variant.model)
+    path = f"../../envs/{declared.environment}.yaml"
+    # Snakemake refuses a file that is not there even where conda is not used; such a model is recorded as not available.
+    return path if (Path(workflow.basedir) / "envs" / Path(path).name).is_file() else MAIN_ENVIRONMENT
 
 
 def chosen_metrics():

@@ -15,7 +15,7 @@ rule train_model:
     benchmark:
         f"{SHARED}/runs/{{dataset}}/{{design}}/{{run}}/seed{{seed}}/train.benchmark.tsv"
     conda:
-        MAIN_ENVIRONMENT
+        environment_of
     threads: STUDY.threads
     resources:
         mem_mb=STUDY.memory_mb,
@@ -29,7 +29,7 @@ rule train_model:
         hyperparameters=lambda wildcards: as_json(run_of(wildcards).hyperparameters),
         modalities=lambda wildcards: ",".join(run_of(wildcards).modalities),
         predict=lambda wildcards: "--predict" if run_of(wildcards).predict else "",
-        device=STUDY.device,
+        device=STUDY.device if STUDY.deterministic else f"{STUDY.device} --nondeterministic",
         # The number of threads changes the order of floating-point sums, so it is the study's, not --cores'.
         threads=STUDY.threads,
     shell:

@@ -65,7 +65,19 @@ rule compute_statistics:
     output:
         expand(
             f"{FOLDER}/{{table}}.{{ending}}",
-            table=["summary", "ranking", "comparisons"],
+            table=[
+                "summary",
+                "ranking",
+                "comparisons",
+                "mean_ranks",
+                "best",
+                "variance",
+                "variance_trends",
+                "learning_curves",
+                "plateaus",
+                "exchange",
+                "advice",
+            ],
             ending=["tsv", "parquet"],
         ),
     log:
