@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
+from typing import Any, Callable
 
 import numpy as np
 
 from benchmarks.formats import Multimodal, Prediction
+from models import scvi_common
 from models.base import Declaration, IntegrationModel
 
 
@@ -66,36 +65,35 @@ class MultiVI(IntegrationModel):
 
     @classmethod
     def load_packages(cls) -> None:
-        """Import scvi-tools; its notices about hardware and future versions are of no use in a log."""
-        warnings.filterwarnings("ignore")
-        import scvi  # noqa: F401
+        """Import scvi-tools."""
+        scvi_common.load()
 
     def fit(self, design: Multimodal, seed: int, device: str) -> None:
         """Train; losses and epochs are reported through :meth:`progress`."""
-        self.load_packages()
-        import lightning.pytorch
-        import scvi
-        import torch
+        scvi_common.prepare(seed)
+        self._design, self._seed = design, seed
+        self._model = self._new_model(design)
+        self._train(self._model, device)
+        scvi_common.note_early_stop(self, self.hyperparameters["max_epochs"])
 
-        for name in ("lightning", "lightning.pytorch", "lightning.fabric", "scvi"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        # The autotuned choice of kernels, and some of the kernels themselves, would make two runs differ.
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        scvi.settings.seed = seed
-        scvi.settings.dl_num_workers = 0
-        settings = self.hyperparameters
-
+    def _data(self, design: Multimodal):
+        """The design as a MuData in which every modality holds every observation."""
         data = design.to_mudata(fill_missing=True)
         if "protein" in data.mod:
             data.mod["protein"].X = data.mod["protein"].X.toarray()
+        return data
+
+    def _new_model(self, design: Multimodal, **more: Any):
+        """An untrained MULTIVI of this design; `more` goes to the package."""
+        import scvi
+
+        settings, data = self.hyperparameters, self._data(design)
         layers = {"rna": "rna_layer", "atac": "atac_layer", "protein": "protein_layer"}
         scvi.model.MULTIVI.setup_mudata(
             data, batch_key="batch", modalities={layers[modality]: modality for modality in design.modalities}
         )
         n_features = {modality: len(design.var[modality]) for modality in design.modalities}
-        self._model = scvi.model.MULTIVI(
+        return scvi.model.MULTIVI(
             data,
             n_genes=n_features["rna"],
             n_regions=n_features.get("atac", 0),
@@ -103,47 +101,19 @@ class MultiVI(IntegrationModel):
             modality_penalty=settings["modality_penalty"],
             n_hidden=settings["n_hidden"],
             n_latent=settings["n_latent"],
+            **more,
         )
-        report = self.progress
 
-        class Progress(lightning.pytorch.Callback):
-            """Hands each epoch's losses to the model under test."""
-
-            def on_train_epoch_end(self, trainer, module) -> None:
-                metrics = trainer.callback_metrics
-                names = {
-                    "train": "train_loss",
-                    "validation": "validation_loss",
-                    "validation_reconstruction": "reconstruction_loss_validation",
-                }
-                losses = {name: float(metrics[key]) for name, key in names.items() if key in metrics}
-                report(trainer.current_epoch + 1, trainer.max_epochs, **losses)
-
-        self._model.train(
-            max_epochs=settings["max_epochs"],
-            lr=settings["lr"],
-            weight_decay=settings["weight_decay"],
-            batch_size=settings["batch_size"],
-            train_size=settings["train_size"],
-            early_stopping=settings["early_stopping"],
-            n_epochs_kl_warmup=settings["n_epochs_kl_warmup"],
-            accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
-            callbacks=[Progress()],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            check_val_every_n_epoch=1,
-        )
-        if self.epochs is not None and self.epochs < settings["max_epochs"]:
-            self.warnings.append(f"stopped early after {self.epochs} of {settings['max_epochs']} epochs")
-        self._design, self._seed = design, seed
+    def _train(self, model, device: str, report: Callable[..., None] | None = None, **changes: Any) -> None:
+        """Train `model` by the hyperparameters, with `changes` to the package's arguments."""
+        settings = self.hyperparameters
+        names = ("max_epochs", "lr", "weight_decay", "batch_size", "train_size", "early_stopping", "n_epochs_kl_warmup")
+        arguments = {name: settings[name] for name in names} | {"check_val_every_n_epoch": 1} | changes
+        model.train(**arguments, **scvi_common.trainer_arguments(report or self.progress, device))
 
     def embed(self) -> np.ndarray:
         """Means of the joint posterior, observations x latent."""
-        return np.asarray(
-            self._model.get_latent_representation(batch_size=self.hyperparameters["batch_size"]), dtype=np.float32
-        )
+        return scvi_common.latent(self._model, self.hyperparameters["batch_size"])
 
     def predict(self, modality: str) -> Prediction:
         """Mean and standard deviation over draws from the posterior, for the observations without `modality`.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.formats import Multimodal
-from models.base import Declaration, IntegrationModel, NotAvailableError
+from models import scvi_common
+from models.base import Declaration, IntegrationModel
 
 _RELEASE = "scvi-tools 1.4.2, TOTALVI.train"
 
@@ -39,46 +40,32 @@ class TotalVI(IntegrationModel):
         },
     )
 
+    @classmethod
+    def load_packages(cls) -> None:
+        """Import scvi-tools."""
+        scvi_common.load()
+
     def fit(self, design: Multimodal, seed: int, device: str) -> None:
         """Train on paired RNA and protein."""
-        try:
-            import anndata
-            import lightning
-            import scvi
-        except ImportError as error:
-            raise NotAvailableError(f"{error.name} is not installed; pip install scvi-tools==1.4.2") from error
+        scvi_common.prepare(seed)
+        import scvi
 
-        scvi.settings.seed = int(seed)
-        data = anndata.AnnData(design.counts["rna"].copy(), obs=design.obs[["batch"]].astype(str))
+        data = scvi_common.annotated_counts(design, "rna")
         # Dense: with several batches the package fits a mixture to the proteins, and that refuses sparse input.
         data.obsm["protein"] = design.counts["protein"].toarray()
         scvi.model.TOTALVI.setup_anndata(data, protein_expression_obsm_key="protein", batch_key="batch")
         self._model = scvi.model.TOTALVI(data, n_latent=self.hyperparameters["n_latent"])
-        report = self.progress
-
-        class Progress(lightning.pytorch.Callback):
-            """Hands each epoch's losses to the model under test."""
-
-            def on_train_epoch_end(self, trainer, module) -> None:
-                names = {"loss": "train_loss", "validation_loss": "validation_loss"}
-                metrics = trainer.callback_metrics
-                losses = {name: float(metrics[key]) for name, key in names.items() if key in metrics}
-                report(trainer.current_epoch + 1, trainer.max_epochs, **losses)
-
+        losses = {"loss": "train_loss", "validation_loss": "validation_loss"}
         self._model.train(
             max_epochs=self.hyperparameters["max_epochs"],
             lr=self.hyperparameters["learning_rate"],
             batch_size=self.hyperparameters["batch_size"],
             early_stopping=True,
             early_stopping_patience=self.hyperparameters["patience"],
-            accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
-            callbacks=[Progress()],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
+            **scvi_common.trainer_arguments(self.progress, device, losses),
         )
+        scvi_common.note_early_stop(self, self.hyperparameters["max_epochs"])
 
     def embed(self) -> np.ndarray:
         """Posterior means, observations x latent."""
-        return np.asarray(self._model.get_latent_representation(), dtype=np.float32)
+        return scvi_common.latent(self._model, self.hyperparameters["batch_size"])
