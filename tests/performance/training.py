@@ -13,11 +13,15 @@ import contextlib
 import io
 import multiprocessing
 import resource
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 
 def design(n_cells: int, n_genes: int, n_peaks: int):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.formats import read_table
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent.parent))
+from benchmarks.formats import read_table  # noqa: E402
 
 METRICS = {"nmi_leiden": "NMI", "label_knn_accuracy": "kNN accuracy", "rank_distance_fraction": "rank distance"}
 LOWER_IS_BETTER = {"rank_distance_fraction"}
