@@ -30,6 +30,7 @@ class RandomEmbedding(IntegrationModel):
         modality_sets=_EVERY_SET,
         unpaired=True,
         needs_paired=False,
+        embeds_new_cells=True,
         defaults={"n_latent": 10},
         origins={"n_latent": "in the range of the models' own defaults (10 to 30)"},
     )
@@ -58,6 +59,7 @@ class CollapsedEmbedding(IntegrationModel):
         modality_sets=_EVERY_SET,
         unpaired=True,
         needs_paired=False,
+        embeds_new_cells=True,
         defaults={"n_latent": 10, "relative_noise": 1e-4},
         origins={
             "n_latent": "as of the random control",
@@ -102,6 +104,7 @@ class OracleEmbedding(IntegrationModel):
         modality_sets=_EVERY_SET,
         unpaired=True,
         needs_paired=False,
+        embeds_new_cells=True,
         batches=True,
         needs_truth=True,
         defaults={"cell_spread": 0.02},

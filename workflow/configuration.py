@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from benchmarks.datasets.registry import DatasetEntry, load_registry
+from benchmarks.designs import DesignSpec
 from benchmarks.documents import load_yaml, schema_problems
 from benchmarks.errors import InputError, did_you_mean
 from models import registry as model_registry
@@ -33,6 +34,12 @@ DESIGN_DEFAULTS: dict[str, Any] = {
     "modalities": "all",
     "features": {},
     "held_out": [],
+    "n_paired": [],
+    "n_unpaired": [],
+    "groups": {},
+    "sources": {},
+    "hide_batch": False,
+    "test_fraction": 0.0,
 }
 
 DEFAULTS: dict[str, Any] = {
@@ -47,6 +54,8 @@ DEFAULTS: dict[str, Any] = {
     "predict": False,
     "metrics": "all",
     "device": "auto",
+    "deterministic": True,
+    "gpu_jobs_per_device": 1,
     "threads": 1,
     "limits": {},
     "umaps": {},
@@ -69,9 +78,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class StudyDataset:
-    """A data set of a study with the designs made of it."""
+    """A data set of a study with the designs made of it; `label` is what the study's tables call them."""
 
     name: str
+    label: str
     entry: DatasetEntry
     modalities: tuple[str, ...]
     designs: Mapping[str, Any]
@@ -92,6 +102,8 @@ class Study:
     predict: bool
     metrics: tuple[str, ...]
     device: str
+    deterministic: bool
+    gpu_jobs_per_device: int
     threads: int
     wall_minutes: float
     memory_mb: int
@@ -213,22 +225,20 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
 
     datasets = []
     for index, item in enumerate(settings["datasets"]):
-        overrides = {} if isinstance(item, str) else {key: value for key, value in item.items() if key != "name"}
-        name = item if isinstance(item, str) else item["name"]
+        item = {"name": item} if isinstance(item, str) else item
+        overrides = {key: value for key, value in item.items() if key not in ("name", "label")}
+        name, label = item["name"], item.get("label", item["name"])
         if name not in registry:
             say(
                 f"datasets[{index}]",
                 f"unknown data set {name!r}{did_you_mean(name, registry)}; register it in {settings['datasets_file']}",
             )
             continue
-        if name in [item.name for item in datasets if item is not None]:
-            say(
-                f"datasets[{index}]",
-                f"data set {name!r} is listed twice; list it once, or register it under another name",
-            )
+        if label in [item.label for item in datasets if item is not None]:
+            say(f"datasets[{index}]", f"data set {label!r} is listed twice; list it once, or give each its own label")
             continue
         designs = {**DESIGN_DEFAULTS, **settings["designs"], **overrides}
-        datasets.append(_check_dataset(f"datasets[{index}]", registry[name], designs, data_dir, overrides, say))
+        datasets.append(_check_dataset(f"datasets[{index}]", registry[name], label, designs, data_dir, overrides, say))
 
     chosen = []
     for index, name in enumerate(settings["models"]):
@@ -272,6 +282,8 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
         predict=settings["predict"],
         metrics=metrics,
         device=settings["device"],
+        deterministic=settings["deterministic"],
+        gpu_jobs_per_device=settings["gpu_jobs_per_device"],
         threads=settings["threads"],
         wall_minutes=float(limits["wall_minutes"]),
         memory_mb=int(limits["memory_mb"]),
@@ -290,7 +302,7 @@ def _find(path: str) -> Path:
 
 
 def _check_dataset(
-    key: str, entry: DatasetEntry, designs: dict[str, Any], data_dir: str | None, overrides: Mapping, say
+    key: str, entry: DatasetEntry, label: str, designs: dict[str, Any], data_dir: str | None, overrides: Mapping, say
 ) -> StudyDataset | None:
     def where(name: str) -> str:
         return f"{key}.{name}" if name in overrides else f"designs.{name}"
@@ -319,15 +331,76 @@ def _check_dataset(
                 where("held_out"),
                 f"[{cell_type!r}, {name!r}]: modality {name!r} is not in the design of {entry.name!r}; use one of {', '.join(modalities)}",
             )
+    for first, second in (("n_paired", "n_unpaired"), ("n_unpaired", "n_paired")):
+        if designs[first] and not designs[second]:
+            say(where(first), f"goes with {second}; add it")
+    if designs["n_paired"]:
+        for name in ("n_cells", "unpaired_fraction"):
+            if designs[name] != DESIGN_DEFAULTS[name]:
+                say(where("n_paired"), f"n_paired and n_unpaired stand for {name}; leave {name} out")
+    sizes = design_sizes(designs)
+    if not sizes and designs["n_paired"] and designs["n_unpaired"]:
+        say(where("n_paired"), "with these n_unpaired no design has two cells; give larger numbers")
+    if not lacking:
+        try:
+            for _, fraction in sizes:
+                design_spec(entry.name, modalities, designs, None, fraction, 0)
+        except InputError as error:
+            text = str(error)
+            guilty = next(
+                (name for name in ("sources", "groups", "test_fraction") if designs[name]), "unpaired_fraction"
+            )
+            # Unpairing that needs two modalities has been reported above, with its values.
+            if "needs two modalities" not in text:
+                say(where(guilty), text)
     try:
         available = entry.n_cells_available(data_dir)
     except InputError as error:
         say(key, str(error))
         return None
-    for size in designs["n_cells"]:
-        if size != "all" and available is not None and size > available:
-            say(where("n_cells"), f"{size} is more than the {available} cells of data set {entry.name!r}; lower it")
-    return StudyDataset(entry.name, entry, modalities, designs)
+    n_test = 0 if available is None else int(available * designs["test_fraction"] + 0.5)
+    for size, _ in sizes:
+        if size is not None and available is not None and size > available - n_test:
+            beside = f" beside {n_test} test cells" if n_test else ""
+            name = where("n_paired" if designs["n_paired"] else "n_cells")
+            say(
+                name, f"{size} is more than the {available - n_test} cells of data set {entry.name!r}{beside}; lower it"
+            )
+    return StudyDataset(entry.name, label, entry, modalities, designs)
+
+
+def design_sizes(designs: Mapping[str, Any]) -> list[tuple[int | None, float]]:
+    """(number of cells, unpaired fraction) of every size that a data set's `designs` ask for; ``None`` for all cells.
+
+    ``n_cells`` and ``unpaired_fraction`` are crossed, or else ``n_paired`` and ``n_unpaired``, of which p and u cells
+    are p + u cells with a fraction of u / (p + u).
+    """
+    if not designs["n_paired"]:
+        sizes = [None if size == "all" else size for size in designs["n_cells"]]
+        return [(size, float(fraction)) for size in sizes for fraction in designs["unpaired_fraction"]]
+    pairs = [(paired, unpaired) for paired in designs["n_paired"] for unpaired in designs["n_unpaired"]]
+    return [(p + u, u / (p + u)) for p, u in pairs if p + u >= 2]
+
+
+def design_spec(
+    name: str,
+    modalities: tuple[str, ...],
+    designs: Mapping[str, Any],
+    n_cells: int | None,
+    fraction: float,
+    replicate: int,
+) -> DesignSpec:
+    """The design of one size and replicate of the data set `name`, as its `designs` say."""
+    return DesignSpec(
+        dataset=name,
+        modalities=modalities,
+        n_cells=n_cells,
+        unpaired_fraction=fraction,
+        replicate=replicate,
+        held_out=tuple(tuple(pair) for pair in designs["held_out"]),
+        **{key: designs[key] for key in ("seed", "sampling", "features", "groups", "sources", "hide_batch")},
+        test_fraction=float(designs["test_fraction"]),
+    )
 
 
 def _check_metrics(metrics: Any, say) -> tuple[str, ...]:

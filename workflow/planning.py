@@ -12,14 +12,15 @@ import hashlib
 import itertools
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from benchmarks.designs import DesignSpec
 from benchmarks.errors import InputError
-from benchmarks.formats import SCHEMA_VERSION, canonical_json, digest
+from benchmarks.formats import SCHEMA_VERSION, canonical_json, digest, ordered_modalities
+from models import environments
 from models import registry as model_registry
-from workflow.configuration import ROOT, Study, Variant
+from models.base import Declaration
+from workflow.configuration import ROOT, Study, Variant, design_sizes, design_spec
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ class PlannedDataset:
 
 @dataclass(frozen=True)
 class PlannedDesign:
-    """A design to make; `key` is its folder under ``shared/designs``."""
+    """A design to make; `key` is its folder under ``shared/designs``, `label` what the study's tables call its data."""
 
     key: str
+    label: str
     dataset: PlannedDataset
     spec: DesignSpec
 
@@ -81,7 +83,7 @@ class Plan:
             runs.append(
                 {
                     "study": self.study.name,
-                    "dataset": spec.dataset,
+                    "dataset": run.design.label,
                     "design": spec.name,
                     "n_cells": spec.n_cells,
                     "unpaired_fraction": spec.unpaired_fraction,
@@ -114,33 +116,21 @@ class Plan:
 
 def make_plan(study: Study) -> Plan:
     """Cross data sets, sizes, fractions, replicates, variants and seeds; mark what is not applicable."""
-    datasets, designs, runs = {}, {}, {}
+    datasets, designs, runs = {}, {}, {}  # Designs and runs by label and key: two labels may share files.
     for item in study.datasets:
         sources = tuple(str(path) for path in item.entry.local_files(study.data_dir))
         key = f"{item.name}.{digest({**item.entry.identity(), 'schema_version': SCHEMA_VERSION})}"
         dataset = datasets.setdefault(key, PlannedDataset(key, item.name, sources))
         settings = item.designs
-        for n_cells, fraction, replicate in itertools.product(
-            settings["n_cells"], settings["unpaired_fraction"], range(settings["replicates"])
-        ):
-            spec = DesignSpec(
-                dataset=item.name,
-                modalities=item.modalities,
-                n_cells=None if n_cells == "all" else n_cells,
-                unpaired_fraction=float(fraction),
-                replicate=replicate,
-                seed=settings["seed"],
-                sampling=settings["sampling"],
-                features=settings["features"],
-                held_out=tuple(tuple(pair) for pair in settings["held_out"]),
-            )
-            design = PlannedDesign(f"{key}/{spec.name}", dataset, spec)
-            if design.key in designs:
+        for (n_cells, fraction), replicate in itertools.product(design_sizes(settings), range(settings["replicates"])):
+            spec = design_spec(item.name, item.modalities, settings, n_cells, fraction, replicate)
+            design = PlannedDesign(f"{key}/{spec.name}", item.label, dataset, spec)
+            if (item.label, design.key) in designs:
                 continue
-            designs[design.key] = design
+            designs[item.label, design.key] = design
             for variant, seed in itertools.product(study.variants, study.training_seeds):
                 run = _plan_run(study, design, variant, seed)
-                runs[run.key] = run
+                runs[item.label, run.key] = run
     return Plan(
         study, tuple(datasets.values()), tuple(designs.values()), tuple(runs.values()), metrics_key(study.metrics)
     )
@@ -157,11 +147,7 @@ def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) 
                 f"{design.key}/{variant.name}.-/seed{seed}", design, variant, hyperparameters, (), seed, False, study.threads,
                 f"set to {'+'.join(variant.modalities)}; the design has {'+'.join(design.spec.modalities)}",
             )  # fmt: skip
-    # A design whose observations all keep what the model uses is paired for that model.
-    unpaired = design.spec.unpaired_fraction if len(design.spec.modalities) > 1 else 0.0
-    if design.spec.held_out:
-        unpaired = max(unpaired, 1e-9)
-    reason = declared.reason_not_applicable(available, unpaired)
+    reason = _reason_not_applicable(declared, available, design.spec)
     modalities = declared.modalities_for(available) or ()
     predict = study.predict and declared.predicts
     identity = {
@@ -174,8 +160,40 @@ def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) 
         "predict": predict,
         "schema_version": SCHEMA_VERSION,
     }
+    if declared.environment != "main":
+        # Such an environment holds what its models need and nothing else, so that another lock means other results.
+        # The main lock names the linter and the report's fonts, too: there, a model's `version` says when to train again.
+        identity["environment"] = _lock_digest(declared.environment)
+    if not study.deterministic and declared.gpu and study.device != "cpu":
+        identity["deterministic"] = False
     key = f"{design.key}/{variant.name}.{digest(identity)}/seed{seed}"
     return PlannedRun(key, design, variant, hyperparameters, modalities, seed, predict, study.threads, reason)
+
+
+def _reason_not_applicable(declared: Declaration, available: tuple[str, ...], spec: DesignSpec) -> str | None:
+    """Why a model cannot run on a design of which it is given the modalities `available`, or ``None`` if it can."""
+    # A design whose observations all keep what the model uses is paired for that model.
+    unpaired = spec.unpaired_fraction if len(spec.modalities) > 1 else 0.0
+    if spec.held_out:
+        unpaired = max(unpaired, 1e-9)
+    used = set(declared.modalities_for(available) or ())
+    if used and (spec.groups or spec.sources):
+        seen = [used & set(members) for members in spec.observed_sets]
+        if not all(seen):
+            lost = "+".join(next(members for members, part in zip(spec.observed_sets, seen) if not part))
+            return f"uses {'+'.join(ordered_modalities(used))}; some observations have {lost} alone"
+        complete = [part == used for part in seen]
+        unpaired = max(unpaired, 0.0 if all(complete) else 1e-9 if any(complete) else 1.0)
+    reason = declared.reason_not_applicable(available, unpaired)
+    if reason is None and spec.test_fraction and not declared.embeds_new_cells:
+        return "does not place cells that it has not been trained on"
+    return reason
+
+
+@cache
+def _lock_digest(environment: str) -> str:
+    """Digest of the files that describe an environment, read once."""
+    return environments.lock_digest(environment)
 
 
 @cache
@@ -211,20 +229,6 @@ def check_sources(plan: Plan) -> None:
             problems.append(str(error))
     if problems:
         raise InputError("\n".join(dict.fromkeys(problems)))
-
-
-def retry_candidates(plan: Plan, results_dir: Path) -> list[tuple[PlannedRun, str]]:
-    """The runs whose record says that they failed (in any way that training again may cure), with that status."""
-    from benchmarks.formats import read_record
-
-    found = []
-    for run in plan.trained:
-        record = results_dir / "shared" / "runs" / run.key / "record.json"
-        if record.is_file():
-            status = read_record(record).status
-            if status not in ("ok", "not_applicable"):
-                found.append((run, status))
-    return found
 
 
 def spec_argument(spec: DesignSpec) -> str:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 from pathlib import Path
 from typing import Mapping
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.datasets.loaders.intervals import chromosome, interval_table
-from benchmarks.datasets.registry import DatasetEntry, is_there, open_text
+from benchmarks.datasets.filters import apply_filters
+from benchmarks.datasets.loaders.dispatch import read_files
+from benchmarks.datasets.loaders.intervals import add_coordinates
+from benchmarks.datasets.loaders.tables import read_table
+from benchmarks.datasets.registry import SIDE_TABLES, DatasetEntry, is_there
 from benchmarks.errors import InputError, did_you_mean
 from benchmarks.formats import Multimodal
-
-_LOADERS = {
-    "h5mu": "h5mu",
-    "h5ad_pair": "h5ad_pair",
-    "10x_h5": "tenx_h5",
-    "matrix_market": "matrix_market",
-    "h5ad_feature_types": "h5ad_feature_types",
-}
 
 STANDARD_COLUMNS = {"labels": "cell_type", "batch": "batch", "site": "site", "donor": "donor", "condition": "condition"}
 """Key of the registry -> column of the loaded cell table."""
@@ -29,7 +22,7 @@ STANDARD_COLUMNS = {"labels": "cell_type", "batch": "batch", "site": "site", "do
 _MISSING_TEXT = {"", "na", "n/a", "nan", "none", "null"}
 _GENE_ID, _GENE_SYMBOL = (
     ("gene_id", "gene_ids", "id", "ensembl_id"),
-    ("gene_symbol", "gene_symbols", "gene_name", "gene_names", "symbol", "name"),
+    ("gene_symbol", "gene_symbols", "gene_short_name", "gene_name", "gene_names", "symbol", "name"),
 )
 
 
@@ -60,65 +53,35 @@ def load(entry: DatasetEntry, paths: Mapping[str, Path]) -> Multimodal:
         from benchmarks.datasets.simulate import SimulationParameters, simulate
 
         return simulate(SimulationParameters.from_mapping(entry.simulate, f"{entry.where}.simulate"), entry.seed)
-    for path in paths.values():
+    for role, path in paths.items():
         if not is_there(path):
-            raise InputError(
-                f"{entry.where}: {path}: no such file; put it there, correct the path, or set --config data_dir=FOLDER"
-            )
-    loader = importlib.import_module(f"benchmarks.datasets.loaders.{_LOADERS[entry.format]}")
-    files = [path for role, path in paths.items() if role != "annotations"]
+            raise InputError(entry.absent(role, path))
+    data = read_files(entry, paths)
+    files = [path for role, path in paths.items() if role not in SIDE_TABLES]
     listed = ", ".join(map(str, files))
-    try:
-        data = loader.read(entry, paths)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # Whatever a damaged file makes h5py, anndata, zlib or scipy raise is about that file.
-        raise InputError(
-            f"{listed}: not readable as {entry.format!r} ({type(error).__name__}: {error}); "
-            f"fetch or make it again, or correct format of data set {entry.name!r}"
-        ) from error
     obs = data.obs
     if entry.annotations is not None:
         obs = _annotate(obs, entry, paths["annotations"])
+    if entry.label_names:
+        obs = _name_labels(obs, entry, paths["label_names"])
     repairs = list(data.uns.get("repairs", []))
     uns = {"source": entry.source or ", ".join(path.name for path in files), "dataset": entry.name, "repairs": repairs}
     for key in ("organism", "genome", "licence", "citation"):
         if getattr(entry, key):
             uns[key] = getattr(entry, key)
     var = {modality: _standard_var(modality, table) for modality, table in data.var.items()}
-    return Multimodal(_standard_obs(obs, entry, listed), data.counts, var, data.rows, uns)
+    data = Multimodal(_standard_obs(obs, entry, listed), data.counts, var, data.rows, uns)
+    data, dropped = apply_filters(entry, data, obs)
+    repairs += dropped
+    return data
 
 
 def _annotate(obs: pd.DataFrame, entry: DatasetEntry, path: Path) -> pd.DataFrame:
     """Add the columns of the table of annotations; cells that it does not name get missing values."""
-    try:
-        with open_text(path) as stream:
-            head = stream.readline()
-            stream.seek(0)
-            rows = list(csv.reader(stream, delimiter="\t" if "\t" in head else ","))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable table ({error}); save it as UTF-8 TSV or CSV") from error
-    rows = [row for row in rows if row]
-    if len(rows) < 2:
-        raise InputError(
-            f"{path}: no table with a head line and one line a cell; correct annotations of data set {entry.name!r}"
-        )
-    head, body = rows[0], rows[1:]
-    if len(body[0]) == len(head) + 1:  # R's write.table leaves out the head of the row names.
-        head = ["", *head]
-    for number, row in enumerate(body, start=2):
-        if len(row) != len(head):
-            raise InputError(f"{path}: line {number} has {len(row)} columns, the head has {len(head)}; correct it")
-    table = pd.DataFrame(body, columns=head, dtype=object)
-    key = entry.annotations_key if entry.annotations_key is not None else head[0]
-    if key not in head:
-        raise InputError(
-            f"{path}: no column {key!r}{did_you_mean(key, head)}; correct annotations_key of data set {entry.name!r}"
-        )
-    names = table[key]
-    if names.duplicated().any():
-        raise InputError(f"{path}: cell {names[names.duplicated()].iloc[0]!r} is named twice; remove one line")
-    table = table.drop(columns=key).set_axis(pd.Index(names, dtype=object), axis=0)
+    table = read_table(path, entry.annotations_key, f"annotations_key of data set {entry.name!r}")
+    if table.index.has_duplicates:
+        twice = table.index[table.index.duplicated()][0]
+        raise InputError(f"{path}: cell {twice!r} is named twice; remove one line")
     known = obs.index.isin(table.index)
     if not known.any():
         raise InputError(
@@ -130,6 +93,33 @@ def _annotate(obs: pd.DataFrame, entry: DatasetEntry, path: Path) -> pd.DataFram
     for column in table.columns:
         obs[column] = table[column].reindex(obs.index).to_numpy()
     return obs
+
+
+def _name_labels(obs: pd.DataFrame, entry: DatasetEntry, path: Path) -> pd.DataFrame:
+    """Replace identifiers of clusters by the names that a table gives them."""
+    rules = entry.label_names
+    where = f"label_names of data set {entry.name!r}"
+    table = read_table(path, rules["key"], f"key in {where}")
+    for column in (*rules.get("where", {}), rules["name"]):
+        if column not in table:
+            raise InputError(f"{path}: no column {column!r}{did_you_mean(column, table.columns)}; correct {where}")
+    for column, value in rules.get("where", {}).items():
+        table = table[table[column] == value]
+    names = table[rules["name"]]
+    if names.index.has_duplicates:
+        raise InputError(
+            f"{path}: {names.index[names.index.duplicated()][0]!r} has several names; choose its lines with where in {where}"
+        )
+    if entry.labels not in obs:
+        return obs  # The missing column is reported with the others.
+    labels = obs[entry.labels].astype(object).map(_label)
+    unnamed = labels[labels.notna() & ~labels.isin(names.index)]
+    if len(unnamed):
+        raise InputError(
+            f"{path}: no name for label {unnamed.iloc[0]!r} of cell {unnamed.index[0]!r}"
+            f"{did_you_mean(unnamed.iloc[0], names.index)}; correct {where}"
+        )
+    return obs.assign(**{entry.labels: labels.map(names)})
 
 
 def _standard_obs(obs: pd.DataFrame, entry: DatasetEntry, where: str) -> pd.DataFrame:
@@ -145,6 +135,14 @@ def _standard_obs(obs: pd.DataFrame, entry: DatasetEntry, where: str) -> pd.Data
                 f"correct {key} of data set {entry.name!r}"
             )
         text = obs[column].astype(object).map(_label)
+        if key == "labels":
+            for value in entry.unlabelled:
+                if not (text == value).any():
+                    raise InputError(
+                        f"{where}: no cell has label {value!r}{did_you_mean(value, text.dropna().unique())}; "
+                        f"correct unlabelled of data set {entry.name!r}"
+                    )
+            text = text.where(~text.isin(entry.unlabelled), None)
         result[standard] = pd.Categorical(text, categories=sorted(text.dropna().unique()))
     columns = entry.pseudotime or [column for column in obs.columns if str(column).startswith("pseudotime_")]
     for column in columns:
@@ -187,25 +185,6 @@ def _standard_var(modality: str, var: pd.DataFrame) -> pd.DataFrame:
         if "gene_symbol" not in var:
             var["gene_symbol"] = var.index.to_numpy()
     if modality in ("rna", "atac"):
-        _add_coordinates(var, names_are_intervals=modality == "atac")
+        add_coordinates(var, names_are_intervals=modality == "atac")
     known = ("id", "name", "feature_type", "feature_types", "interval", *_GENE_ID[1:], *_GENE_SYMBOL[1:])
     return var.drop(columns=[column for column in known if column in var])
-
-
-def _add_coordinates(var: pd.DataFrame, names_are_intervals: bool) -> None:
-    """Give `var` the columns ``chrom``, ``start``, ``end``, from what it has: these, ``interval``, or its names."""
-    if all(column in var for column in ("chrom", "start", "end")):
-        start, end = (pd.to_numeric(var[column], errors="coerce") for column in ("start", "end"))
-        known = start.notna() & end.notna() & (start <= end) & var["chrom"].notna()
-        chrom = [chromosome(str(name)) if there else None for name, there in zip(var["chrom"], known)]
-        var["chrom"] = np.array(chrom, dtype=object)
-        var["start"], var["end"] = start.where(known, -1).astype(np.int64), end.where(known, -1).astype(np.int64)
-        return
-    sources = [var["interval"]] if "interval" in var else []
-    sources += [var.index] if names_are_intervals else []
-    for names in sources:
-        table = interval_table(names)
-        if table is not None:
-            for column in table.columns:
-                var[column] = table[column].to_numpy()
-            return

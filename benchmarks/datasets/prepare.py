@@ -98,9 +98,7 @@ def fetch(
                 path = paths[role] = Path(downloads) / download_name(url, sha256)
             download(url, sha256, path, progress)
         elif not is_there(path):
-            raise InputError(
-                f"{entry.where}: {path}: no such file; put it there, correct the path, or set --config data_dir=FOLDER"
-            )
+            raise InputError(entry.absent(role, path))
         elif sha256 is not None and os.path.isfile(path) and (found := file_sha256(path)) != sha256:
             raise InputError(
                 f"{entry.where}.sha256: {path} has {found}, expected {sha256}; get the right file or correct sha256"
@@ -123,7 +121,7 @@ def _unpacked(entry: DatasetEntry, paths: Mapping[str, Path], folder: Path) -> I
     packed = [
         role
         for role, path in paths.items()
-        if entry.format in _HDF5_FORMATS and role != "annotations" and os.path.isfile(path) and is_gzip(path)
+        if entry.format_of(role) in _HDF5_FORMATS and os.path.isfile(path) and is_gzip(path)
     ]
     if not packed:
         yield dict(paths)

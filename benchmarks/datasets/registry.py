@@ -22,7 +22,17 @@ from benchmarks.formats import MODALITIES, ordered_modalities
 
 SCHEMA_FILE = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "datasets.schema.yaml"
 
-FORMATS = ("h5mu", "h5ad_pair", "10x_h5", "matrix_market", "h5ad_feature_types", "simulated")
+FORMATS = (
+    "h5mu",
+    "h5ad_pair",
+    "10x_h5",
+    "matrix_market",
+    "matrix_market_tables",
+    "dense_table",
+    "h5ad_feature_types",
+    "combined",
+    "simulated",
+)
 """Known formats; ``docs/datasets.md`` has an example of each."""
 
 SINGLE = "data"
@@ -30,6 +40,15 @@ SINGLE = "data"
 
 TRIPLET = ("matrix", "barcodes", "features")
 """Roles of the files of one matrix-market triplet."""
+
+TABLES = ("matrix", "cells", "features")
+"""Roles of the files of ``matrix_market_tables``."""
+
+DENSE = ("counts", "cells", "features")
+"""Roles of the files of ``dense_table``; the tables of cells and features are there where the counts lack names."""
+
+SIDE_TABLES = ("annotations", "label_names")
+"""Roles of tables beside the counts."""
 
 _TRIPLET_ENDINGS = {
     "matrix": ("matrix.mtx",),
@@ -42,8 +61,37 @@ _ONLY_FOR = {
     "modality_names": ("h5mu", "10x_h5", "matrix_market", "h5ad_feature_types"),
     "counts_from": ("h5mu", "h5ad_pair", "h5ad_feature_types"),
     "feature_type_column": ("h5ad_feature_types",),
+    "table": ("dense_table", "matrix_market_tables"),
+    "parts": ("combined",),
+    "sample_separator": ("combined",),
+    "merge_peaks": ("combined",),
 }
+_ONLY_FOR_TABLE = {
+    "cells_key": ("matrix_market_tables", "dense_table"),
+    "features_key": ("matrix_market_tables", "dense_table"),
+    "header": ("dense_table",),
+    "row_names": ("dense_table",),
+    "cells_in": ("dense_table",),
+    "drop": ("dense_table",),
+}
+_NOT_WITH_PARTS = ("path", "url", "sha256", "cell_names", "split_features")
 _PROSE = ("description", "source", "licence", "citation", "organism")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some modalities of some cells, in files and a format of their own (format ``combined``).
+
+    Attributes
+    ----------
+    entry
+        Files, format and modalities, as a data set of its own would have them.
+    sample
+        Sample that the cells come from; ``None`` where all parts hold the same cells.
+    """
+
+    entry: DatasetEntry
+    sample: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +129,30 @@ class DatasetEntry:
         (``None``: the first).
     n_cells
         Declared number of cells, for planning while the file is not there.
+    origin
+        Role -> URL that the file can be had from by hand. For files without a known checksum: nothing is fetched
+        from there, but the message that a file is missing says so.
+    cell_names
+        How the names of the cells are brought into the form of the other files: ``replace`` (text -> text),
+        then ``remove_suffix``, ``prefix``, ``suffix``; literal text, no patterns.
+    split_features
+        Separator in names of features that are ``id<separator>symbol``.
+    table
+        How the tables of ``dense_table`` and ``matrix_market_tables`` are laid out: ``cells_key``,
+        ``features_key`` (columns of names), ``header``, ``row_names``, ``cells_in``, ``drop``.
+    parts
+        Parts of a ``combined`` data set; :attr:`path`, :attr:`url` and :attr:`sha256` then have their files, the
+        number of the part before the role (``0.matrix``).
+    sample_separator, merge_peaks
+        How cells of several samples are named (``sample<separator>name``), and whether overlapping peaks of the
+        samples become one.
+    unlabelled
+        Labels that mean that there is none.
+    label_names
+        Table that says what the labels stand for: ``table``, its columns ``key`` and ``name``, and ``where``
+        (column -> value) for its rows.
+    filters
+        The filters of the paper, see :mod:`benchmarks.datasets.filters`.
     simulate, seed
         Parameters and seed of the simulator (format ``simulated``).
     organism, genome, description, source, licence, citation
@@ -108,6 +180,16 @@ class DatasetEntry:
     annotations: str | None = None
     annotations_key: str | None = None
     n_cells: int | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
+    cell_names: Mapping[str, Any] = field(default_factory=dict)
+    split_features: str | None = None
+    table: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    sample_separator: str = "_"
+    merge_peaks: bool = False
+    unlabelled: tuple[str, ...] = ()
+    label_names: Mapping[str, Any] = field(default_factory=dict)
+    filters: Mapping[str, Any] = field(default_factory=dict)
     simulate: Mapping[str, Any] | None = None
     seed: int = 0
     organism: str | None = None
@@ -129,12 +211,26 @@ class DatasetEntry:
     def identity(self) -> dict[str, Any]:
         """What determines the prepared data, JSON-like: all fields but those that are only for people or planning."""
         content = dataclasses.asdict(self)
-        return {key: value for key, value in content.items() if key not in (*_PROSE, "n_cells")}
+        for part in content["parts"]:
+            part["entry"] = _determining(part["entry"])
+        return _determining(content)
+
+    def format_of(self, role: str) -> str:
+        """Format of the file of that role: of its part, where the data set has parts; ``table`` for side tables."""
+        if role in SIDE_TABLES:
+            return "table"
+        return self.parts[int(role.partition(".")[0])].entry.format if self.parts else self.format
+
+    def absent(self, role: str, path: Path) -> str:
+        """The message that a file is not there, with the place to get it from where that is known."""
+        key = role if role in SIDE_TABLES else f"path{_suffix(role)}"
+        where = f"get it from {self.origin[role]} and put it there" if role in self.origin else "put it there"
+        return f"{self.where}.{key}: {path}: no such file; {where}, correct the path, or set --config data_dir=FOLDER"
 
     def resolve(
         self, data_dir: str | os.PathLike | None, downloads: str | os.PathLike | None = None
     ) -> dict[str, Path]:
-        """Role -> path of each file, whether it is there or not; the table of annotations has role ``annotations``.
+        """Role -> path of each file, whether it is there or not; side tables have roles of :data:`SIDE_TABLES`.
 
         Parameters
         ----------
@@ -164,6 +260,8 @@ class DatasetEntry:
                 places[role] = Path(base) / (path or download_name(url, self.sha256[role]))
         if self.annotations is not None:
             places["annotations"] = self._find("annotations", self.annotations, data_dir)
+        if self.label_names:
+            places["label_names"] = self._find("label_names.table", self.label_names["table"], data_dir)
         return places
 
     def _find(self, key: str, path: str, data_dir: str | os.PathLike | None) -> Path:
@@ -208,11 +306,7 @@ class DatasetEntry:
         try:
             for role, path in self.resolve(data_dir, downloads=Path("downloads")).items():
                 if role not in self.url and not is_there(path):
-                    key = "annotations" if role == "annotations" else f"path{_suffix(role)}"
-                    raise InputError(
-                        f"{self.where}.{key}: {path}: no such file; "
-                        "put it there, correct the path, or set --config data_dir=FOLDER"
-                    )
+                    raise InputError(self.absent(role, path))
         except InputError:
             if self.n_cells is None:
                 raise
@@ -238,12 +332,18 @@ class DatasetEntry:
             return SimulationParameters.from_mapping(self.simulate, f"{self.where}.simulate").n_cells
         if not self._check_present(data_dir):
             return self.n_cells
+        if self.parts:  # Which cells the parts share is known once their names were brought into one form.
+            return self.n_cells
         places = self.resolve(data_dir, downloads=Path("downloads"))
         if any(not is_there(path) for path in places.values()):
             return self.n_cells
         counted = [_count_cells(self.format, role, path, self.where) for role, path in places.items()]
         known = [number for number in counted if number is not None]
         return min(known) if known else self.n_cells
+
+
+def _determining(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in (*_PROSE, "n_cells", "origin")}
 
 
 def _suffix(role: str) -> str:
@@ -301,7 +401,7 @@ def is_gzip(path: Path) -> bool:
 
 
 def _count_cells(format: str, role: str, path: Path, where: str) -> int | None:
-    if role == "annotations":
+    if role in SIDE_TABLES or format in ("dense_table", "matrix_market_tables"):
         return None
     try:
         if format == "matrix_market":
@@ -394,6 +494,8 @@ def _make_entry(name: str, keys: Mapping[str, Any], path: Path) -> DatasetEntry:
             raise InputError(f"{where}.{key}: is for format {' or '.join(formats)}, not {format!r}; remove it")
     if format == "simulated":
         return _make_simulated(name, keys, path)
+    if format == "combined":
+        return _make_combined(name, keys, path)
 
     if "modalities" not in keys:
         raise InputError(f"{where}.modalities: missing; list those to load, of {', '.join(MODALITIES)}")
@@ -429,17 +531,101 @@ def _make_entry(name: str, keys: Mapping[str, Any], path: Path) -> DatasetEntry:
             raise InputError(
                 f"{where}.modality_names.{modality}: not among modalities ({', '.join(modalities)}); add it there or remove it"
             )
+    for key in keys.get("table", {}):
+        if format not in _ONLY_FOR_TABLE[key]:
+            raise InputError(f"{where}.table.{key}: is for format {' or '.join(_ONLY_FOR_TABLE[key])}; remove it")
+    origin = _origin(where, keys, roles)
+    values = _common_values(where, keys, modalities)
+    values.update(
+        path=places,
+        url=urls,
+        sha256={role: value.lower() for role, value in sums.items()},
+        origin=origin,
+    )
+    return DatasetEntry(name=name, registry=path, **values)
+
+
+def _common_values(where: str, keys: Mapping[str, Any], modalities: tuple[str, ...]) -> dict[str, Any]:
+    """Values of the fields that entries of all formats with files have, checked against each other."""
     if "annotations_key" in keys and "annotations" not in keys:
         raise InputError(f"{where}.annotations_key: needs annotations, the table that the column is in; add it")
+    for key in ("unlabelled", "label_names"):
+        if key in keys and "labels" not in keys:
+            raise InputError(f"{where}.{key}: needs labels, the column that it is about; add it")
+    for rule in ("min_features", "min_cells", "max_cells", "min_fraction", "top_features"):
+        for modality in keys.get("filters", {}).get(rule, {}):
+            if modality not in modalities:
+                raise InputError(
+                    f"{where}.filters.{rule}.{modality}: not among modalities ({', '.join(modalities)}); "
+                    "add it there or remove it"
+                )
     known = {item.name for item in dataclasses.fields(DatasetEntry)}
     values = {key: value for key, value in keys.items() if key in known}
     values.update(
         modalities=modalities,
-        path=places,
-        url=urls,
-        sha256={role: value.lower() for role, value in sums.items()},
         pseudotime=tuple(keys.get("pseudotime", ())),
+        unlabelled=tuple(keys.get("unlabelled", ())),
     )
+    return values
+
+
+def _origin(where: str, keys: Mapping[str, Any], roles: tuple[str, ...]) -> dict[str, str]:
+    """Role -> URL to get a file from by hand; one text is for the only file, or for all of them (an archive, a page)."""
+    given = keys.get("origin", {})
+    if isinstance(given, str):
+        origin = dict.fromkeys(roles, given)
+    else:
+        origin = _flatten(given)
+        for role in origin:
+            if role not in (*roles, *SIDE_TABLES):
+                raise InputError(f"{where}.origin{_suffix(role)}: no such file in path; give the same keys as path")
+    for role, value in origin.items():
+        if not _is_url(value):
+            raise InputError(f"{where}.origin{_suffix(role)}: {value!r} is no http, https or file URL; correct it")
+    return origin
+
+
+def _make_combined(name: str, keys: Mapping[str, Any], path: Path) -> DatasetEntry:
+    where = f"{path}: {name}"
+    for key in _NOT_WITH_PARTS:
+        if key in keys:
+            raise InputError(f"{where}.{key}: a combined data set has it in its parts; move it there")
+    if "parts" not in keys:
+        raise InputError(f"{where}.parts: missing; list the parts, each with format, modalities and path")
+    parts = []
+    for number, content in enumerate(keys["parts"]):
+        content = dict(content)
+        sample = content.pop("sample", None)
+        parts.append(Part(_make_entry(f"{name}.parts[{number}]", content, path), sample))
+    if len({part.sample is None for part in parts}) > 1:
+        raise InputError(f"{where}.parts: some have a sample and some have none; give each its sample, or none")
+    seen: dict[tuple[str | None, str], int] = {}
+    for number, part in enumerate(parts):
+        for modality in part.entry.modalities:
+            if (first := seen.setdefault((part.sample, modality), number)) != number:
+                raise InputError(
+                    f"{where}.parts[{number}].modalities: {modality!r} of the same sample is in parts[{first}] too; "
+                    "give each part its sample, or list the modality once"
+                )
+    held = {modality for part in parts for modality in part.entry.modalities}
+    modalities = tuple(ordered_modalities(keys.get("modalities", sorted(held))))
+    if set(modalities) != held:
+        raise InputError(
+            f"{where}.modalities: {', '.join(modalities)}, but the parts hold {', '.join(ordered_modalities(held))}; "
+            "list the same ones"
+        )
+    values = _common_values(where, keys, modalities)
+    for key in ("path", "url", "sha256", "origin"):
+        values[key] = {
+            f"{number}.{role}": text
+            for number, part in enumerate(parts)
+            for role, text in getattr(part.entry, key).items()
+        }
+    values["origin"] = {
+        **_origin(where, keys, tuple(dict.fromkeys([*values["path"], *values["url"]]))),
+        **values["origin"],
+    }
+    values["parts"] = tuple(parts)
     return DatasetEntry(name=name, registry=path, **values)
 
 
@@ -490,6 +676,19 @@ def _check_roles(where: str, format: str, roles: tuple[str, ...], modalities: tu
                 f"{where}.path: names {', '.join(roles)}; name one file for each of modalities ({', '.join(modalities)})"
             )
         return
+    if format == "matrix_market_tables":
+        if set(roles) != set(TABLES):
+            raise InputError(f"{where}.path: names {', '.join(roles)}; name {', '.join(TABLES)}")
+        _check_single(where, format, modalities)
+        return
+    if format == "dense_table":
+        if roles != (SINGLE,) and not {"counts"} < set(roles) <= set(DENSE):
+            raise InputError(
+                f"{where}.path: names {', '.join(roles)}; give the table's path as text, or counts with cells, "
+                "features or both where the table of counts lacks their names"
+            )
+        _check_single(where, format, modalities)
+        return
     if format != "matrix_market":
         if roles != (SINGLE,):
             raise InputError(f"{where}.path: format {format!r} is one file; give its path as text")
@@ -504,3 +703,11 @@ def _check_roles(where: str, format: str, roles: tuple[str, ...], modalities: tu
         + ("" if download else "a folder, or a folder for each modality, or ")
         + "matrix, barcodes and features (or these for each modality)"
     )
+
+
+def _check_single(where: str, format: str, modalities: tuple[str, ...]) -> None:
+    if len(modalities) != 1:
+        raise InputError(
+            f"{where}.modalities: {', '.join(modalities)}, but {format!r} holds one; "
+            "use format combined with a part for each"
+        )

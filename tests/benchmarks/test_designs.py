@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import h5py
 import numpy as np
@@ -21,37 +22,8 @@ from benchmarks.designs import (
     select_features,
 )
 from benchmarks.errors import InputError
-from benchmarks.formats import Multimodal, file_sha256, read_h5mu, write_h5mu
-
-FEATURES = {"rna": 30, "atac": 50, "protein": 8}
-
-
-def make_data(n_cells: int = 120, modalities=("rna", "atac", "protein"), seed: int = 0) -> Multimodal:
-    """Counts whose first feature encodes the cell's number, so that every row can be traced to its cell."""
-    rng = np.random.default_rng(seed)
-    obs = pd.DataFrame(
-        {
-            "cell_type": pd.Categorical(
-                rng.choice(["alpha", "beta", "gamma", "delta"], n_cells, p=[0.5, 0.3, 0.15, 0.05])
-            ),
-            "batch": pd.Categorical(rng.choice(["one", "two"], n_cells)),
-            "pseudotime_x": rng.random(n_cells),
-            "secret": "x",
-        },
-        index=[f"BARCODE-{i}" for i in range(n_cells)],
-    )
-    counts, var = {}, {}
-    for modality in modalities:
-        matrix = rng.poisson(1.0, (n_cells, FEATURES[modality]))
-        matrix[:, 0] = np.arange(1, n_cells + 1)
-        counts[modality] = sp.csr_matrix(matrix.astype(np.float32))
-        names = [f"{modality}_{i}" for i in range(FEATURES[modality])]
-        var[modality] = pd.DataFrame({"gene_symbol": names, "true_loading": 1.0}, index=names)
-    return Multimodal(obs, counts, var)
-
-
-def spec(**changes) -> DesignSpec:
-    return DesignSpec(**{"dataset": "d", "modalities": ("rna", "atac", "protein"), **changes})
+from benchmarks.formats import file_sha256, read_h5mu, write_h5mu
+from tests.benchmarks.design_data import content_digest, make_data, spec
 
 
 def test_paired_design_holds_every_chosen_cell_once_with_all_modalities():
@@ -148,11 +120,14 @@ def test_every_field_is_part_of_the_identity():
     changes = {
         "dataset": "e", "modalities": ("rna", "atac"), "n_cells": 51, "unpaired_fraction": 0.1, "replicate": 1, "seed": 1,
         "sampling": "stratified", "features": {"rna": {"highly_variable": 5}}, "held_out": (("alpha", "rna"),),
+        "groups": {"rna+atac": 1, "protein": 1}, "sources": {"by": "batch", "modalities": {"one": ["rna"]}},
+        "hide_batch": True, "test_fraction": 0.1,
     }  # fmt: skip
     assert set(changes) == {item.name for item in dataclasses.fields(DesignSpec)}
     names = {dataclasses.replace(base, **{key: value}).name for key, value in changes.items()}
     assert len(names | {base.name}) == len(changes) + 1
-    assert DesignSpec.from_mapping(base.to_mapping()).name == base.name
+    for design in (base, *(dataclasses.replace(base, **{key: value}) for key, value in changes.items())):
+        assert DesignSpec.from_mapping(json.loads(json.dumps(design.to_mapping()))).name == design.name
 
 
 def test_same_specification_same_bytes_from_memory_and_from_file(tmp_path):
@@ -173,6 +148,45 @@ def test_the_bytes_of_a_known_design_have_not_changed():
     """A change here means that published designs are no longer reproduced: raise DESIGN_VERSION and say so."""
     chosen = choose_cells(pd.Series(["a", "b"] * 50), spec(n_cells=5, seed=7))
     assert chosen.tolist() == [4, 42, 45, 58, 86]
+
+
+KNOWN = {
+    "all cells": ({}, "nall-u0-r0-3c7adc2f", "da0fdb71daa89402"),
+    "subsample": ({"n_cells": 50}, "n50-u0-r0-b953d1f3", "256a8f341db8415e"),
+    "stratified, replicate, seed": (
+        {"n_cells": 40, "sampling": "stratified", "replicate": 2, "seed": 9},
+        "n40-u0-r2-8e71da77",
+        "49839bdd8a72e4fc",
+    ),
+    "unpaired": ({"n_cells": 60, "unpaired_fraction": 0.25}, "n60-u0.25-r0-21a0d06c", "95e3f2e43153a08a"),
+    "all unpaired": (
+        {"unpaired_fraction": 1.0, "modalities": ("rna", "protein")},
+        "nall-u1-r0-cb6ad822",
+        "96fcb60c8b625fa6",
+    ),
+    "filtered": (
+        {
+            "n_cells": 60,
+            "unpaired_fraction": 0.5,
+            "features": {"rna": {"top_fraction": 0.5}, "atac": {"min_cell_fraction": 0.5}},
+        },
+        "n60-u0.5-r0-701646e8",
+        "04074faf20a1c737",
+    ),
+    "held out": (
+        {"n_cells": 80, "unpaired_fraction": 0.5, "held_out": (("beta", "rna"),)},
+        "n80-u0.5-r0-b2a72783",
+        "85c8d429fadbcfce",
+    ),
+}
+"""Name and content of designs as they were before groups, sources, hidden batches and test cells came."""
+
+
+@pytest.mark.parametrize("changes, name, content", KNOWN.values(), ids=KNOWN)
+def test_designs_that_were_there_first_keep_their_identity_and_content(changes, name, content):
+    design = spec(**changes)
+    assert design.name == name
+    assert content_digest(*make_design(make_data(), design)) == content
 
 
 def test_visible_file_does_not_give_the_truth_away(tmp_path):
@@ -250,6 +264,16 @@ def test_highly_variable_genes_are_the_variable_ones():
         ({"sampling": "sorted"}, "neither"),
         ({"modalities": ("rna", "methylation")}, "unknown modality"),
         ({"modalities": ("rna",), "unpaired_fraction": 0.5}, "needs two modalities"),
+        ({"test_fraction": 1.0}, r"test_fraction 1.0 is outside \[0, 1\)"),
+        ({"groups": {"rna+methylation": 1}}, "group 'rna\\+methylation'.*rna, atac, protein"),
+        ({"groups": {"rna+rna": 1}}, "group 'rna\\+rna'"),
+        ({"groups": {"rna+atac": 1, "atac+rna": 1}}, "given twice"),
+        ({"groups": {"rna": 0.0}}, "positive number"),
+        ({"groups": {"rna": 1}, "unpaired_fraction": 0.5}, "unpaired_fraction and groups both"),
+        ({"sources": {"by": "batch"}}, "'modalities'"),
+        ({"sources": {"by": "plate", "modalities": {"one": ["rna"]}}}, "'plate' is none of batch"),
+        ({"sources": {"by": "batch", "modalities": {"one": []}}}, "'one' has nothing"),
+        ({"sources": {"by": "batch", "modalities": {"one": ["methylation"]}}}, "'one' has methylation"),
     ],
 )
 def test_bad_specifications_are_refused(changes, message):

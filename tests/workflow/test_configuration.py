@@ -75,6 +75,24 @@ BAD = [
         ["designs.features.atac.top_fracton", "did you mean 'top_fraction'"],
     ),
     ({"designs": {"held_out": [["type", "x"]]}}, ["designs.held_out", "'x'"]),
+    ({"designs": {"groups": {}}}, ["designs.groups"]),
+    ({"designs": {"groups": {"rna+x": 1}}}, ["designs.groups", "'rna+x'", "rna, atac, protein"]),
+    ({"designs": {"groups": {"rna": 0}}}, ["designs.groups.rna", "not above 0"]),
+    ({"designs": {"groups": {"rna": 1}, "unpaired_fraction": [0, 0.5]}}, ["designs.groups", "give one of them"]),
+    ({"designs": {"sources": {"by": "batch"}}}, ["designs.sources", "modalities", "missing"]),
+    ({"designs": {"sources": {"by": "plate", "modalities": {"a": ["rna"]}}}}, ["designs.sources.by", "'plate'"]),
+    (
+        {"datasets": ["simulated", {"name": "simulated_tiny", "label": "A b"}]},
+        ["datasets[1].label", "lower-case"],
+    ),
+    ({"datasets": [{"name": "simulated_tiny", "label": "x"}] * 2}, ["datasets[1]", "'x' is listed twice", "label"]),
+    ({"designs": {"n_paired": [5]}}, ["designs.n_paired", "add it"]),
+    ({"designs": {"n_paired": [0], "n_unpaired": [1]}}, ["designs.n_paired", "larger"]),
+    ({"designs": {"n_paired": [5], "n_unpaired": [5], "n_cells": [10]}}, ["designs.n_paired", "leave n_cells out"]),
+    ({"designs": {"n_paired": [150], "n_unpaired": [150]}}, ["designs.n_paired", "300", "200"]),
+    ({"designs": {"test_fraction": 1}}, ["designs.test_fraction", "above 0.9"]),
+    ({"designs": {"test_fraction": 0.1, "n_cells": [190]}}, ["designs.n_cells", "190", "180", "20 test cells"]),
+    ({"designs": {"hide_batch": "yes"}}, ["designs.hide_batch", "'yes'"]),
     ({"gpu_jobs_per_device": 0}, ["gpu_jobs_per_device", "below 1"]),
     ({"deterministic": "yes"}, ["deterministic", "'yes'"]),
     ({"designs": {"replicate": 3}}, ["designs.replicate", "did you mean 'replicates'"]),
@@ -248,3 +266,53 @@ def test_other_kernels_are_other_runs_of_the_models_that_use_a_gpu(tmp_path):
     assert after["random"] == before["random"] and after["multivi-native"] != before["multivi-native"]
     assert keys(device="cpu", deterministic=False) == keys(device="cpu")
     assert keys(gpu_jobs_per_device=4) == before
+
+
+SINGLE = {"sources": {"by": "batch", "modalities": {"s1d1": ["rna"]}, "others": ["protein"]}}
+
+
+@pytest.mark.parametrize(
+    ("designs", "reasons"),
+    [
+        # rna-pca takes RNA of every cell, mofa some complete cells, multivi none, lda-atac ATAC alone.
+        (
+            {"groups": {"rna+atac": 1, "rna+protein": 1}},
+            {"rna-pca": None, "mofa": "needs some", "multivi-native": None},
+        ),
+        ({"groups": {"paired": 1, "protein": 1}}, {"rna-pca": "protein alone", "mofa": None, "scvi": "protein alone"}),
+        ({"groups": {"rna+atac": 1, "paired": 1}}, {"scmm": None, "cobolt": None, "protein-pca": "rna+atac alone"}),
+        (SINGLE, {"oracle": None, "cobolt": "needs some", "portal": "protein alone", "multivi-native": None}),
+        ({"test_fraction": 0.1}, {"multidgd": None, "multivi-native": None, "random": None, "mofa": "trained on"}),
+    ],
+)
+def test_what_a_design_gives_to_a_cell_decides_which_models_can_run(tmp_path, designs, reasons):
+    plan = make_plan(load(tmp_path, designs=designs, models=list(reasons)))
+    for run in plan.runs:
+        wanted = reasons[run.variant.name]
+        if wanted is None:
+            assert run.not_applicable is None, run.not_applicable
+        else:
+            assert wanted in run.not_applicable
+
+
+def test_labels_tell_designs_of_one_data_set_apart(tmp_path):
+    datasets = [
+        {"name": "simulated_tiny", "label": "complete"},
+        {"name": "simulated_tiny", "label": "again"},
+        {"name": "simulated_tiny", "label": "hidden", "hide_batch": True},
+    ]
+    plan = make_plan(load(tmp_path, datasets=datasets))
+    assert len(plan.datasets) == 1 and len(plan.designs) == 3 and len(plan.runs) == 6
+    # Equal designs share their files under both labels.
+    assert len({design.key for design in plan.designs}) == 2
+    rows = plan.to_mapping()["runs"]
+    assert {row["dataset"] for row in rows} == {"complete", "again", "hidden"}
+    assert len({row["dataset_summary"] for row in rows}) == 1
+
+
+def test_paired_and_unpaired_numbers_are_sizes_and_fractions(tmp_path):
+    plan = make_plan(load(tmp_path, designs={"n_paired": [0, 50], "n_unpaired": [0, 50, 150]}))
+    found = [(design.spec.n_cells, design.spec.unpaired_fraction) for design in plan.designs]
+    assert found == [(50, 1.0), (150, 1.0), (50, 0.0), (100, 0.5), (200, 0.75)]
+    other = make_plan(load(tmp_path, designs={"n_cells": [100], "unpaired_fraction": [0.5]}))
+    assert {design.key for design in other.designs} < {design.key for design in plan.designs}

@@ -50,3 +50,22 @@ def interval_table(names: Iterable[str]) -> pd.DataFrame | None:
             "end": np.array([-1 if item is None else item[2] for item in parsed], dtype=np.int64),
         }
     )
+
+
+def add_coordinates(var: pd.DataFrame, names_are_intervals: bool) -> None:
+    """Give `var` the columns ``chrom``, ``start``, ``end``, from what it has: these, ``interval``, or its names."""
+    if all(column in var for column in ("chrom", "start", "end")):
+        start, end = (pd.to_numeric(var[column], errors="coerce") for column in ("start", "end"))
+        known = start.notna() & end.notna() & (start <= end) & var["chrom"].notna()
+        chrom = [chromosome(str(name)) if there else None for name, there in zip(var["chrom"], known)]
+        var["chrom"] = np.array(chrom, dtype=object)
+        var["start"], var["end"] = start.where(known, -1).astype(np.int64), end.where(known, -1).astype(np.int64)
+        return
+    sources = [var["interval"]] if "interval" in var else []
+    sources += [var.index] if names_are_intervals else []
+    for names in sources:
+        table = interval_table(names)
+        if table is not None:
+            for column in table.columns:
+                var[column] = table[column].to_numpy()
+            return

@@ -63,21 +63,39 @@ def read(entry: DatasetEntry, paths: Mapping[str, Path]) -> Multimodal:
 def _read_triplet(files: Mapping[str, Path], repairs: list[str]) -> tuple[pd.DataFrame, sp.spmatrix, pd.DataFrame]:
     barcodes = [fields[0] for fields in _lines(files["barcodes"])]
     var = _read_features(files["features"])
-    path = files["matrix"]
+    sizes = ((files["features"], len(var)), (files["barcodes"], len(barcodes)))
+    matrix = read_oriented(files["matrix"], *sizes, repairs)
+    return pd.DataFrame(index=pd.Index(barcodes, dtype=object)), matrix, var
+
+
+def read_oriented(path: Path, features: tuple[Path, int], cells: tuple[Path, int], repairs: list[str]) -> sp.spmatrix:
+    """The matrix as cells x features, whichever way the file has it.
+
+    Parameters
+    ----------
+    path
+        Matrix Market file, plain or gz, of features x cells; one of cells x features is said in `repairs`.
+    features, cells
+        File of their names and number of them there.
+
+    Raises
+    ------
+    InputError
+        If the file is none, is cut off, or its size is not that of the names.
+    """
     shape = _declared_shape(path)
-    expected = (len(var), len(barcodes))
+    expected = (features[1], cells[1])
     if shape not in (expected, expected[::-1]):
         hint = "; does a table have a header line? remove it" if _off_by_one(shape, expected) else ""
         raise InputError(
-            f"{path}: {shape[0]} x {shape[1]}, but {files['features'].name} has {len(var)} lines and "
-            f"{files['barcodes'].name} {len(barcodes)}{hint or '; fetch the files that belong together'}"
+            f"{path}: {shape[0]} x {shape[1]}, but {features[0].name} has {features[1]} lines and "
+            f"{cells[0].name} {cells[1]}{hint or '; fetch the files that belong together'}"
         )
     matrix = _read_matrix(path)
     if shape == expected:
-        matrix = matrix.T
-    else:
-        repairs.append(f"{path.name}: transposed, it is cells x features ({shape[0]} x {shape[1]})")
-    return pd.DataFrame(index=pd.Index(barcodes, dtype=object)), matrix, var
+        return matrix.T
+    repairs.append(f"{path.name}: transposed, it is cells x features ({shape[0]} x {shape[1]})")
+    return matrix
 
 
 def _off_by_one(shape: tuple[int, int], expected: tuple[int, int]) -> bool:
