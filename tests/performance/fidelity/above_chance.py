@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent.parent))
-from benchmarks.formats import read_table  # noqa: E402
+from benchmarks.formats import read_table
 
 METRICS = {"nmi_leiden": "NMI", "label_knn_accuracy": "kNN accuracy", "rank_distance_fraction": "rank distance"}
 LOWER_IS_BETTER = {"rank_distance_fraction"}
