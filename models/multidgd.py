@@ -144,7 +144,7 @@ class MultiDGD(ComposedModel):
             raise InputError(
                 f"multidgd: initialisation is {self.hyperparameters['initialisation']!r}; give origin or pca"
             )
-        n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types", 1))
+        n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types") or 1)
         network = MultiDGDNetwork(data.n_features, data.n_observations, n_components, data.n_batches, **chosen)
         network.place(data.batch, self._start(design) if self.hyperparameters["initialisation"] == "pca" else None)
         return network

@@ -99,7 +99,7 @@ class ScMVP(ComposedModel):
 
         names = ("n_latent", "width", "n_heads", "initialise_after")
         chosen = {name: self.hyperparameters[name] for name in names}
-        n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types", 10))
+        n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types") or 10)
         weights = {name: self.hyperparameters[f"weight_{name}"] for name in ("rna", "atac", "consistency")}
         return ScMVPNetwork(data.n_features, n_components, weights=weights, data=data, seed=self.seed, **chosen)
 

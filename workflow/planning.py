@@ -177,11 +177,13 @@ def _reason_not_applicable(declared: Declaration, available: tuple[str, ...], sp
     if spec.held_out:
         unpaired = max(unpaired, 1e-9)
     used = set(declared.modalities_for(available) or ())
-    if used and (spec.groups or spec.sources):
-        seen = [used & set(members) for members in spec.observed_sets]
-        if not all(seen):
-            lost = "+".join(next(members for members, part in zip(spec.observed_sets, seen) if not part))
-            return f"uses {'+'.join(ordered_modalities(used))}; some observations have {lost} alone"
+    mosaic = bool(spec.groups or spec.sources)
+    seen = [used & set(members) for members in spec.observed_sets]
+    # The message about pairs is the better one for models that would not take halves in any case.
+    if used and not all(seen) and (mosaic or declared.unpaired):
+        lost = "+".join(next(members for members, part in zip(spec.observed_sets, seen) if not part))
+        return f"uses {'+'.join(ordered_modalities(used))}; some observations have {lost} alone"
+    if used and mosaic:
         complete = [part == used for part in seen]
         unpaired = max(unpaired, 0.0 if all(complete) else 1e-9 if any(complete) else 1.0)
     reason = declared.reason_not_applicable(available, unpaired)

@@ -282,6 +282,12 @@ SINGLE = {"sources": {"by": "batch", "modalities": {"s1d1": ["rna"]}, "others": 
         ({"groups": {"paired": 1, "protein": 1}}, {"rna-pca": "protein alone", "mofa": None, "scvi": "protein alone"}),
         ({"groups": {"rna+atac": 1, "paired": 1}}, {"scmm": None, "cobolt": None, "protein-pca": "rna+atac alone"}),
         (SINGLE, {"oracle": None, "cobolt": "needs some", "portal": "protein alone", "multivi-native": None}),
+        # Halves with protein alone have nothing for a model of RNA and ATAC.
+        (
+            {"unpaired_fraction": [0.5]},
+            {"multidgd": "protein alone", "scmm": "paired cells only", "multivi-native": None},
+        ),
+        ({"unpaired_fraction": [0.5], "modalities": ["rna", "atac"]}, {"multidgd": None, "portal": None}),
         ({"test_fraction": 0.1}, {"multidgd": None, "multivi-native": None, "random": None, "mofa": "trained on"}),
     ],
 )

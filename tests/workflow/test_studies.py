@@ -1,0 +1,135 @@
+"""The shipped studies: each is valid, each paper's experiment has a full and a small form, the stated counts are right."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.documents import load_yaml
+from workflow.configuration import Study, load_study
+from workflow.planning import make_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = {path.stem: path for path in sorted((ROOT / "config" / "studies").glob("*.yaml"))}
+PAPERS = (
+    "brombacher_sample_size",
+    "multivi_unpairing",
+    "multivi_mixing",
+    "multivi_studies",
+    "multivi_trimodal",
+    "scmvp_latent_dimensions",
+    "scmvp_scaling",
+    "scmvp_clustering",
+    "multidgd_benchmark",
+)
+SMALL_FILES = {
+    f"{name}.h5mu"
+    for name in (
+        "snare_mouse_cortex",
+        "scicar_a549",
+        "pbmc10k_cite",
+        "teaseq_rna_protein",
+        "bmmc_multiome",
+        "bmmc_cite",
+    )
+}
+
+
+def study(name: str, data_dir: Path) -> Study:
+    return load_study({**load_yaml(FILES[name]), "data_dir": str(data_dir)}, [FILES[name]], check_output=False)
+
+
+@pytest.fixture
+def folder(request, tmp_path, monkeypatch):
+    """The data folder of a study: that of the small real files, or none of them for a full form, planned without files."""
+    monkeypatch.chdir(ROOT)
+    return tmp_path if request.node.callspec.params["name"] in PAPERS else request.getfixturevalue("data_dir")
+
+
+def test_every_experiment_has_a_full_and_a_small_form():
+    assert {name.removesuffix("_small") for name in FILES if name.endswith("_small")} == set(PAPERS)
+    assert set(PAPERS) < set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_study_is_valid_and_its_models_have_something_to_do(name, folder):
+    loaded = study(name, folder)
+    assert loaded.name == name and loaded.description
+    plan = make_plan(loaded)
+    idle = {variant.name for variant in loaded.variants} - {run.variant.name for run in plan.trained}
+    assert not idle, f"not applicable to any design: {idle}"
+    trained = {run.design.label for run in plan.trained if run.variant.name not in ("random", "oracle", "collapsed")}
+    assert trained == {design.label for design in plan.designs}
+    # Scores are scaled between the controls; a study of costs needs none but a reference.
+    assert "random" in {variant.name for variant in loaded.variants}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in PAPERS])
+def test_a_small_study_names_simulated_data_or_small_files_alone(name, folder):
+    for item in study(name, folder).datasets:
+        if item.entry.format == "simulated":
+            assert item.entry.n_cells_available() <= 2000
+        else:
+            assert set(item.entry.path.values()) <= SMALL_FILES
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_small_form_asks_what_the_full_form_asks(name):
+    full, small = load_yaml(FILES[name]), load_yaml(FILES[f"{name}_small"])
+    # In small studies the native MultiVI stands for the package, and scMM diverges too little for its remedy.
+    replaced = {
+        "multivi-native" if model == "multivi" else model.replace("multivi-", "multivi-native-")
+        for model in full["models"]
+        if model.startswith("multivi") and not model.startswith("multivi-native")
+    }
+    missing = {model for model in full["models"] if not model.startswith("multivi")} - set(small["models"])
+    assert replaced <= set(small["models"]) and missing <= {"scmm-low-rate"}
+    assert not set(full["metrics"]) - set(small["metrics"])
+    keys = {"groups", "sources", "hide_batch", "test_fraction", "unpaired_fraction"}
+
+    def used(content):
+        parts = [content.get("designs", {}), *(item for item in content["datasets"] if isinstance(item, dict))]
+        return {key for part in parts for key in part if key in keys}
+
+    assert used(full) <= used(small)
+    assert all(len(load_yaml(FILES[name])["description"]) > 80 for name in (name, f"{name}_small"))
+
+
+@pytest.fixture(scope="module")
+def stated() -> dict[str, list[int]]:
+    """Study -> data sets, designs, trainings, not applicable, jobs, as the README states them."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$",
+        (ROOT / "config" / "studies" / "README.md").read_text(encoding="utf-8"),
+        flags=re.M,
+    )
+    return {name: [int(value.replace(",", "")) for value in values] for name, *values in rows}
+
+
+@pytest.mark.parametrize("name", [name for paper in PAPERS for name in (paper, f"{paper}_small")])
+def test_the_stated_counts_are_those_of_the_plan(name, folder, stated):
+    plan = make_plan(study(name, folder))
+    rules = (ROOT / "workflow" / "rules" / "study.smk").read_text(encoding="utf-8")
+    of_the_study = len(re.findall(r"^rule ", rules, flags=re.M)) + 1  # and the target rule
+    counts = [len(plan.datasets), len(plan.designs), len(plan.trained), len(plan.runs) - len(plan.trained)]
+    jobs = (
+        counts[0] + len({design.key for design in plan.designs}) + 2 * len({r.key for r in plan.trained}) + of_the_study
+    )
+    assert stated[name] == [*counts, jobs], f"config/studies/README.md: the row of {name} should be {[*counts, jobs]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["multidgd_benchmark", "multivi_trimodal"])
+def test_a_full_study_passes_a_dry_run_with_the_stated_number_of_jobs(name, folder, tmp_path, stated):
+    command = [
+        sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--snakefile", str(ROOT / "Snakefile"),
+        "--directory", str(tmp_path), "--configfile", str(FILES[name]), "--cores", "1", "--config", f"data_dir={folder}",
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    found = re.findall(r"^total\s+(\d+)", result.stdout + result.stderr, flags=re.M)
+    assert found and {int(value) for value in found} == {stated[name][-1]}
