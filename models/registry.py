@@ -54,6 +54,7 @@ _CLASSES = {
     "mowgli": "models.wrapped.mowgli:Mowgli",
     "uniport": "models.wrapped.uniport:UniPort",
     "unioncom": "models.wrapped.unioncom:UnionCom",
+    "scbean-davae": "models.wrapped.scbean_davae:DAVAEPackage",
 }
 
 

@@ -27,6 +27,7 @@ SHORT = {
     "mowgli": {"max_iter": 2, "max_iter_inner": 20},
     "uniport": {"iteration": 40},
     "unioncom": {"n_epochs_match": 50, "n_epochs_projection": 2},
+    "scbean-davae": {"epochs": 2},
 }
 """Settings by which a run ends in seconds: it shows that the package runs, not that it integrates."""
 
@@ -43,8 +44,13 @@ ENOUGH = {
     "mowgli": {"max_iter": 20, "max_iter_inner": 100},
     "uniport": {"iteration": 1500},
     "unioncom": {"n_epochs_match": 500, "n_epochs_projection": 40},
+    "scbean-davae": {},
 }
 """Settings by which a model has learnt enough to be told from chance."""
+
+WITHOUT_COORDINATES = {"scbean-davae"}
+"""Tried against chance on canonical variates: on gene activity the release is above chance by an amount that depends on
+the seed (0.15 to 0.28 in accuracy, 0.15 is asked), measured in docs/fidelity_scmvp_portal_davae_scalex.md."""
 
 
 def wrapped_names() -> list[str]:
@@ -59,18 +65,21 @@ def skip_without(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def designs(tmp_path_factory):
-    """A function (modalities, unpaired fraction, cells) -> (path of the visible file, visible, truth)."""
+    """A function (modalities, unpaired fraction, cells, coordinates) -> (path of the visible file, visible, truth)."""
     folder, known = tmp_path_factory.mktemp("designs"), {}
 
-    def build(modalities: tuple[str, ...], unpaired_fraction: float, n_cells: int):
-        key = (modalities, unpaired_fraction, n_cells)
+    def build(modalities: tuple[str, ...], unpaired_fraction: float, n_cells: int, coordinates: bool = True):
+        key = (modalities, unpaired_fraction, n_cells, coordinates)
         if key not in known:
             parameters = SimulationParameters(
                 modalities=modalities, n_cells=n_cells, n_genes=400, n_peaks=1000, n_proteins=30
             )
             spec = DesignSpec("simulated", modalities, unpaired_fraction=unpaired_fraction)
             visible, truth = make_design(simulate(parameters, seed=1), spec)
-            path = folder / f"{'-'.join(modalities)}-{unpaired_fraction}-{n_cells}.h5mu"
+            if not coordinates:
+                bare = {modality: table[[]] for modality, table in visible.var.items()}
+                visible = Multimodal(visible.obs, visible.counts, bare, visible.rows, visible.uns)
+            path = folder / f"{'-'.join(modalities)}-{unpaired_fraction}-{n_cells}-{coordinates}.h5mu"
             write_h5mu(path, visible)
             known[key] = path, visible, truth
         return known[key]
@@ -133,7 +142,7 @@ def test_beats_chance(designs, tmp_path, name):
     """500 paired cells: neighbours in the embedding share their type more often than in a shuffled embedding."""
     skip_without(name)
     modalities = min(registry.declaration(name).modality_sets, key=len)
-    path, _, truth = designs(modalities, 0.0, 500)
+    path, _, truth = designs(modalities, 0.0, 500, name not in WITHOUT_COORDINATES)
     record, embedding, _ = run(tmp_path, path, name, modalities, ENOUGH[name])
     assert record.status == "ok", record.reason
     labels = truth.obs["cell_type"].astype(str).to_numpy()

@@ -299,6 +299,23 @@ def test_samples_are_stacked_by_identifier(tmp_path):
     assert dense(data) == [[5, 0, 0], [0, 1, 0], [0, 4, 0], [0, 0, 5], [1, 0, 0], [4, 0, 0]]
 
 
+def test_counts_of_peaks_that_become_one_are_added(tmp_path):
+    """Two peaks of the first sample meet one of the second: one feature with the sum, stored once."""
+    atac = {"format": "dense_table", "modalities": ["atac"]}
+    parts = [{**atac, "sample": "s1", "path": "one.tsv"}, {**atac, "sample": "s2", "path": "two.tsv"}]
+    files = {
+        "one__tsv": "peak\ta\tb\nchr1:10-20\t2\t0\nchr1:30-40\t3\t1\nchr2:1-9\t1\t1\n",
+        "two__tsv": "peak\tc\nchr1:15-35\t7\nchr3:5-6\t1\n",
+    }
+    data = read(tmp_path, {"format": "combined", "parts": parts, "merge_peaks": True}, **files)
+    assert list(data.var["atac"].index) == ["chr1:10-40", "chr2:1-9", "chr3:5-6"]
+    assert dense(data, "atac") == [[5, 1, 0], [1, 1, 0], [7, 0, 1]]
+    assert data.counts["atac"].nnz == 6
+    assert data.uns["repairs"] == ["overlapping peaks of 2 samples united: 3 (up to 3 in one sample)"]
+    apart = read(tmp_path, {"format": "combined", "parts": parts}, **files)
+    assert apart.var["atac"].shape[0] == 5 and apart.counts["atac"].nnz == 7
+
+
 def test_a_sample_may_lack_a_modality(tmp_path):
     keys = {
         "format": "combined",
