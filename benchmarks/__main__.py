@@ -73,9 +73,12 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _statistics(options: argparse.Namespace) -> None:
+    from benchmarks.claims.evaluate import evaluate
+    from benchmarks.claims.registry import load_claims
     from benchmarks.statistics.advice import advise
     from benchmarks.statistics.compare import compare
     from benchmarks.statistics.critical_difference import rank_over_blocks
+    from benchmarks.statistics.keys import metric_declarations
     from benchmarks.statistics.ranking import rank
     from benchmarks.statistics.summary import summarise
     from benchmarks.statistics.variance import variance_split, variance_trends
@@ -90,6 +93,7 @@ def _statistics(options: argparse.Namespace) -> None:
         ("variance", variance_split(scores)),
         ("variance_trends", variance_trends(scores)),
         *advise(scores, runs).tables.items(),
+        ("claims", evaluate(load_claims(metrics=metric_declarations()), scores, runs)),
     ):
         write_table(folder / f"{name}.tsv", table)
         write_table(folder / f"{name}.parquet", table)
@@ -109,6 +113,13 @@ def _report(options: argparse.Namespace) -> None:
     from benchmarks.report.page import write_report
 
     write_report(Path(options.study_dir), Path(options.output))
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from benchmarks.figures.write import write_figures
+
+    for path in write_figures(options.study_folder, options.output, options.names or ()):
+        print(path)
 
 
 def _calibrate(options: argparse.Namespace) -> None:
@@ -145,12 +156,14 @@ def _parser() -> argparse.ArgumentParser:
     stage(
         "statistics",
         _statistics,
-        "intervals, comparisons, ranking, learning curves and advice of a study",
+        "intervals, comparisons, ranking, learning curves, advice and claims of a study",
         study_dir=needed,
     )
     stage("umaps", _umaps, "two-dimensional pictures of a study's embeddings", study_dir=needed, results_dir=needed,
           max_embeddings={"type": int, "default": 40}, max_observations={"type": int, "default": 1500})  # fmt: skip
     stage("report", _report, "write a study's report", study_dir=needed, output=needed)
+    stage("figures", _figures, "draw the papers' figures from a study", study_folder=needed, output=needed,
+          names={"nargs": "*", "help": "figures (default: those of the study)"})  # fmt: skip
     stage("calibrate", _calibrate, "compare the simulator with real data", data_dir=needed, output=needed, table=needed)
     stage("document-metrics", _document_metrics, "write docs/metrics.md from the declarations", output=needed)
     return parser

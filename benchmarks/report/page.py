@@ -13,7 +13,18 @@ from benchmarks.report.section import Section, asset, embedded_json, render
 from benchmarks.report.shared import shared_data
 from benchmarks.report.study import Study, read_study
 
-SECTIONS = ("study", "overview", "ranking", "curves", "advice", "embeddings", "cost", "failures", "provenance")
+SECTIONS = (
+    "study",
+    "overview",
+    "ranking",
+    "curves",
+    "advice",
+    "claims",
+    "embeddings",
+    "cost",
+    "failures",
+    "provenance",
+)
 """Modules of :mod:`benchmarks.report.sections` in the order of the page. A new section is a module and a name here."""
 
 

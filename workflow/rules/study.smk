@@ -77,6 +77,7 @@ rule compute_statistics:
                 "plateaus",
                 "exchange",
                 "advice",
+                "claims",
             ],
             ending=["tsv", "parquet"],
         ),

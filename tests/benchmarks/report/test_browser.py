@@ -94,6 +94,7 @@ def test_navigation_reaches_every_section(page):
         "Ranking",
         "Curves",
         "Advice",
+        "Claims",
         "Embeddings",
         "Cost",
         "Failures",

@@ -1,0 +1,1 @@
+"""What the papers claim, each as a test over a study's tidy tables."""
