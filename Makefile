@@ -13,7 +13,7 @@ OVERRIDES = $(if $(CONFIG),--config $(CONFIG))
 LOCK_HASH = $(shell sha256sum envs/main.lock | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env envs env-files demo test study dry-run retry-failed lint format docs clean
+.PHONY: help setup env envs env-files demo test study dry-run figures retry-failed lint format docs clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ study: setup  ## Run a study: make study STUDY=config/studies/real_smoke.yaml CO
 
 dry-run: setup  ## Say what a study would do: make dry-run STUDY=...
 	@$(RUN) --configfile $(STUDY) $(OVERRIDES) --dry-run --quiet $(ARGS)
+
+figures: setup  ## Draw the papers' figures of a study that ran: make figures STUDY=config/studies/NAME.yaml (or its name)
+	@$(BIN)/python -m benchmarks figures --study-folder results/$(basename $(notdir $(STUDY))) --output results/$(basename $(notdir $(STUDY)))/figures $(ARGS)
 
 retry-failed: setup  ## Train the failed runs of a study again: make retry-failed STUDY=...
 	@$(BIN)/python -m workflow retry-failed --configfile $(STUDY) $(OVERRIDES)

@@ -1,0 +1,68 @@
+"""scMVP (Li et al. 2022), Figure 3a to c: UMAPs of all models in the paper's three groups."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from benchmarks.figures.scatter import present, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, short
+from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.report.study import Study
+
+GROUPS = {
+    "Paired only": ("scmvp", "seurat-wnn", "wnn"),
+    "Single view": ("scvi", "rna-pca", "atac-lsi", "lda-atac", "peakvi", "protein-pca"),
+    "Universal": ("multivi", "multivi-native", "cobolt", "mofa", "scai", "seurat-gene-activity", "liger"),
+}
+"""The paper's groups of models; a variant trained on one modality is a single view; others stand apart."""
+
+
+def group_of(model: str, variant: str) -> str:
+    """Group of a variant: one of :data:`GROUPS`, or ``Others``."""
+    if variant.endswith(("-rna-only", "-atac-only")):
+        return "Single view"
+    return next((group for group, models in GROUPS.items() if model in models), "Others")
+
+
+def draw(study: Study) -> Figure:
+    """One data set: UMAPs coloured by cell type, in rows by group.
+
+    Raises
+    ------
+    InputError
+        If the study has no successful run.
+    """
+    require_scores(study)
+    order = variants(study, [model for models in GROUPS.values() for model in models])
+    order = order[~order["label"].isin(not_applicable(study))]
+    grouped = {name: [] for name in (*GROUPS, "Others")}
+    for row in order.itertuples(index=False):
+        grouped[group_of(row.model, row.variant)].append(row.label)
+    grouped = {name: labels for name, labels in grouped.items() if labels}
+    columns = 6
+    lines = [
+        (name, labels[i : i + columns]) for name, labels in grouped.items() for i in range(0, len(labels), columns)
+    ]
+    table = study.umaps.assign(label=study.labels(study.umaps)) if len(study.umaps) else study.umaps
+    types = categories(present(table, "cell_type"))
+    figure = new_figure(PAGE, 12 + 31 * len(lines))
+    grid = figure.subplots(len(lines), columns, squeeze=False)
+    for number, (axes_row, (name, labels)) in enumerate(zip(grid, lines)):
+        for axes in axes_row[len(labels) :]:
+            axes.set_visible(False)
+        for axes, label in zip(axes_row, labels):
+            part = table[table["label"] == label] if len(table) else table
+            axes.set_title(short(label, 20))
+            if len(part):
+                umap_panel(axes, part, "cell_type", types)
+            else:
+                empty_panel(axes, "not in the table of UMAPs")
+                axes.set_box_aspect(1)
+            axes.set_xlabel("UMAP 1")
+        again = number and lines[number - 1][0] == name
+        axes_row[0].set_ylabel("UMAP 2" if again else f"{name}\nUMAP 2")
+    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    if types:
+        umap_legend(figure, types, "cell type")
+    add_notes(figure, missing_notes(study, []))
+    return figure

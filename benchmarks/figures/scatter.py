@@ -1,0 +1,66 @@
+"""UMAP panels: one embedding's points, coloured by a label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from benchmarks.figures.style import short
+
+GROUP_COLOURS = {
+    "paired": "#332288",
+    "rna": "#CC6677",
+    "atac": "#44AA99",
+    "protein": "#DDCC77",
+    "rna+atac": "#882255",
+    "atac+protein": "#117733",
+    "rna+protein": "#E69F00",
+}
+"""Colour of each group of modalities."""
+
+MISSING = "#C8C8C8"
+"""Colour of an observation without the label."""
+
+MAX_LEGEND = 24
+"""Entries of a legend; beyond, it says how many more there are."""
+
+
+def umap_panel(axes: Axes, table: pd.DataFrame, column: str, colours: dict[str, str]) -> None:
+    """Draw the points of one embedding (``x``, ``y``), coloured by `column`.
+
+    Points come in an order at random (fixed), so that no label lies on top of all others.
+    """
+    order = np.random.default_rng(0).permutation(len(table))
+    part = table.iloc[order]
+    inks = [colours.get(value, MISSING) if isinstance(value, str) else MISSING for value in part[column]]
+    size = float(np.clip(900 / max(len(part), 1), 0.6, 4.0))
+    axes.scatter(part["x"], part["y"], s=size, c=inks, linewidths=0, rasterized=True)
+    axes.set(xticks=[], yticks=[])
+    axes.set_box_aspect(1)
+    axes.margins(0.04)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="#BBBBBB", linewidth=0.5)
+
+
+def umap_legend(
+    container, colours: dict[str, str], title: str, columns: int = 1, location: str = "outside right upper"
+):
+    """A legend of labels for a figure (or subfigure)."""
+    names = list(colours)
+    shown = names[:MAX_LEGEND]
+    handles = [Line2D([], [], linestyle="", marker="o", markersize=3, color=colours[name]) for name in shown]
+    labels = [short(name, 24) for name in shown]
+    if len(names) > len(shown):
+        handles.append(Line2D([], [], linestyle=""))
+        labels.append(f"and {len(names) - len(shown)} more")
+    return container.legend(
+        handles, labels, title=title, title_fontsize=6, loc=location, ncols=columns, handletextpad=0.2, columnspacing=0.8,
+        labelspacing=0.25, borderaxespad=0.2, alignment="left",
+    )  # fmt: skip
+
+
+def present(table: pd.DataFrame, column: str) -> list[str]:
+    """Labels that occur, sorted."""
+    return sorted({value for value in table[column] if isinstance(value, str)}) if len(table) else []

@@ -1,0 +1,74 @@
+"""MultiVI (Ashuach et al. 2023), Figures 3 and S4: sources that measure different things, in one embedding."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from benchmarks.figures.scatter import GROUP_COLOURS, present, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
+from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.report.study import Study
+
+PANELS = (
+    ("a", "modalities", "group", None),
+    ("b", "cell type", "cell_type", None),
+    ("c", "ATAC only, by batch", "batch", "atac"),
+    ("d", "RNA only, by batch", "batch", "rna"),
+)
+"""Letter, title, label that colours, and the group of observations that is drawn (``None``: all)."""
+
+ORDER = ("multivi", "multivi-native", "cobolt")
+
+
+def draw(study: Study) -> Figure:
+    """One data set: a row a model, columns are the paper's panels a (modality), b (cell type), c and d (batches).
+
+    Raises
+    ------
+    InputError
+        If the study has no successful run.
+    """
+    require_scores(study)
+    order = variants(study, ORDER)
+    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
+    table = study.umaps.assign(label=study.labels(study.umaps)) if len(study.umaps) else study.umaps
+    colours = {
+        "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
+        "cell_type": categories(present(table, "cell_type")),
+        "batch": categories(present(table, "batch")),
+    }
+    figure = new_figure(PAGE, 12 + 35 * len(order))
+    grid = figure.subplots(len(order), len(PANELS), squeeze=False)
+    for number, (row, label) in enumerate(zip(grid, order["label"])):
+        whole = table[table["label"] == label] if len(table) else table
+        for axes, (letter, heading, column, group) in zip(row, PANELS):
+            part = whole[whole["group"] == group] if group and len(whole) else whole
+            if number == 0:
+                panel_letter(axes, letter)
+                axes.set_title(heading)
+            if number == len(grid) - 1:
+                axes.set_xlabel("UMAP 1")
+            if len(part):
+                umap_panel(axes, part, column, colours[column])
+                if group:
+                    axes.set_xlim(*_span(whole["x"]))
+                    axes.set_ylim(*_span(whole["y"]))
+            else:
+                empty_panel(axes, f"no {group.upper()}-only cells" if len(whole) else "not in the table of UMAPs")
+                axes.set_box_aspect(1)
+        row[0].set_ylabel(f"{short(label, 20)}\nUMAP 2")
+    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    for place, (column, heading) in zip(
+        ("outside right upper", "outside right center", "outside right lower"),
+        (("group", "modalities"), ("cell_type", "cell type"), ("batch", "batch")),
+    ):
+        if colours[column]:
+            umap_legend(figure, colours[column], heading, location=place)
+    add_notes(figure, missing_notes(study, []))
+    return figure
+
+
+def _span(values) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    margin = 0.04 * (high - low) or 1.0
+    return low - margin, high + margin

@@ -1,0 +1,159 @@
+"""MultiVI (Ashuach et al. 2023), Figures 6 and S9: three modalities, in all cells, in none, in every combination."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmarks.errors import InputError
+from benchmarks.figures.scatter import GROUP_COLOURS, present, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
+from benchmarks.figures.tiles import tiles
+from benchmarks.figures.values import (
+    datasets,
+    missing_notes,
+    not_applicable,
+    require_scores,
+    sub_study,
+    title,
+    values,
+    variants,
+)
+from benchmarks.report.study import Study
+from benchmarks.statistics.keys import declaration
+from benchmarks.statistics.scaling import scale_by_declaration
+
+DESIGNS = ("complete", "pairs", "every_combination")
+"""How the labels of the study's data sets end: a-d, e, f."""
+
+METHODS = (("a", ("mofa",)), ("b", ("seurat-wnn", "wnn")), ("c", ("multivi", "multivi-native")))
+ORDER = ("mofa", "seurat-wnn", "wnn", "multivi", "multivi-native", "pca")
+METRICS = (
+    "nmi_leiden", "ari_leiden", "asw_cell_type", "clisi", "asw_batch", "ilisi", "kbet", "graph_connectivity",
+    "modality_enrichment", "ilisi_modality",
+)  # fmt: skip
+COLUMNS = (("group", "modalities"), ("batch", "batch"), ("cell_type", "cell type"))
+
+
+def split(study: Study) -> dict[str, Study]:
+    """The study by families of data sets (``dogma_complete``, ``dogma_pairs``, ...: ``dogma``).
+
+    Raises
+    ------
+    InputError
+        If no data set's label ends as one of :data:`DESIGNS`.
+    """
+    families: dict[str, list[str]] = {}
+    for name in datasets(study):
+        found = re.fullmatch(rf"(?:(.*)_)?({'|'.join(DESIGNS)})", name)
+        if found:
+            families.setdefault(found.group(1) or "", []).append(name)
+    if not families:
+        raise InputError(
+            f"study {study.name!r}: no data set's label ends in {', '.join(DESIGNS)}; give the study's data sets such labels"
+        )
+    return {family: sub_study(study, names) for family, names in families.items()}
+
+
+def draw(study: Study) -> Figure:
+    """One family of data sets: a-c UMAPs of MOFA+, WNN and MultiVI; d scores; e, f MultiVI on incomplete cells.
+
+    Raises
+    ------
+    InputError
+        If the study has no successful run.
+    """
+    require_scores(study)
+    named = {design: name for name in datasets(study) for design in DESIGNS if re.search(rf"(^|_){design}$", name)}
+    order = variants(study, ORDER)
+    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
+    table = study.umaps
+    colours = {
+        "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
+        "batch": categories(present(table, "batch")),
+        "cell_type": categories(present(table, "cell_type")),
+    }
+    rows = [(letter, models, "complete") for letter, models in METHODS]
+    rows += [(letter, METHODS[2][1], design) for letter, design in (("e", "pairs"), ("f", "every_combination"))]
+    tall = 34 + 3.2 * len(order) * len(named)
+    figure = new_figure(PAGE, 152 + tall)
+    upper, middle, lower = figure.subfigures(3, 1, height_ratios=(86, tall, 66))
+    _umaps(upper, study, rows[:3], named, colours)
+    _scores(middle, study, named, order)
+    _umaps(lower, study, rows[3:], named, colours)
+    notes = [
+        "a-c: all modalities in every cell; d: medians over replicates; e: two of three modalities; f: every combination."
+    ]
+    add_notes(lower, notes + missing_notes(study, METRICS))
+    return figure
+
+
+def _umaps(figure, study: Study, rows: list, named: dict[str, str], colours: dict[str, dict[str, str]]) -> None:
+    """A row of panels a (letter, models, design), the first of the models that the study has."""
+    grid = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
+    known, table = set(study.variants["model"]), study.umaps
+    for number, (panels, (letter, models, design)) in enumerate(zip(grid, rows)):
+        model = next((model for model in models if model in known), models[0])
+        part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))] if len(table) else table
+        panel_letter(panels[0], letter)
+        for axes, (column, heading) in zip(panels, COLUMNS):
+            if number == 0:
+                axes.set_title(heading)
+            if number == len(rows) - 1:
+                axes.set_xlabel("UMAP 1")
+            if len(part):
+                umap_panel(axes, part, column, colours[column])
+            else:
+                empty_panel(axes, _why(study, model, named.get(design), design, known))
+                axes.set_box_aspect(1)
+        panels[0].set_ylabel(f"{short(model, 18)}\n{design.replace('_', ' ')}\nUMAP 2")
+    shown = ((COLUMNS[1], "upper"), (COLUMNS[2], "lower")) if len(rows) == 3 else ((COLUMNS[0], "upper"),)
+    for (column, heading), place in shown:
+        if colours[column]:
+            umap_legend(figure, colours[column], heading, location=f"outside right {place}")
+
+
+def _why(study: Study, model: str, dataset: str | None, design: str, known: set[str]) -> str:
+    if model not in known:
+        return f"{model} is not part of this study"
+    if dataset is None:
+        return f"no data set {design.replace('_', ' ')} in this study"
+    runs = study.runs[(study.runs["variant"] == model) & (study.runs["dataset"] == dataset)]
+    if len(runs) and not (runs["status"] == "ok").any():
+        return f"{model}: {runs['status'].iloc[0].replace('_', ' ')}"
+    return "not in the table of UMAPs"
+
+
+def _scores(figure, study: Study, named: dict[str, str], order: pd.DataFrame) -> None:
+    designs = [design for design in DESIGNS if design in named]
+    grid = figure.subplots(len(designs), 1, squeeze=False, sharex=True)[:, 0]
+    panel_letter(grid[0], "d")
+    image = None
+    for axes, design in zip(grid, designs):
+        medians = np.full((len(order), len(METRICS)), np.nan)
+        shades = medians.copy()
+        for column, metric in enumerate(METRICS):
+            part = values(study, metric)
+            part = part[part["dataset"] == named[design]]
+            if len(part):
+                medians[:, column] = part.groupby("label")["value"].median().reindex(order["label"]).to_numpy()
+                declared = declaration(study.metrics, metric)
+                if declared is not None:
+                    shades[:, column] = scale_by_declaration(declared, medians[:, column])
+        axes.set_title(short(named[design]), loc="left")
+        if np.isfinite(medians).any():
+            headings = [title(study, metric).replace(" (embedding)", "") for metric in METRICS]
+            image = tiles(axes, medians, order["label"].tolist(), headings, shades)
+            axes.tick_params(axis="x", rotation=40)
+            for label in axes.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+        else:
+            empty_panel(axes, "no value")
+    grid[-1].set_xlabel("metric")
+    if image is not None:
+        bar = figure.colorbar(image, ax=list(grid), location="right", aspect=30, fraction=0.02, pad=0.01)
+        bar.set_label("scaled: 0 worst, 1 best")
+        bar.outline.set_visible(False)

@@ -1,0 +1,140 @@
+"""What figures read from a study: values of a metric, models in the order of a paper, notes on what is missing."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Sequence
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.errors import InputError
+from benchmarks.figures.style import short
+from benchmarks.report.study import Study
+from benchmarks.statistics.keys import CONTROLS, declaration, with_clean_status
+from benchmarks.statistics.summary import replicate_means
+
+
+def require_scores(study: Study) -> None:
+    """Raise :class:`~benchmarks.errors.InputError` where a study has no run or score with a value to draw."""
+    has_scores = len(study.scores) and (with_clean_status(study.scores)["status"] == "ok").any()
+    if not has_scores and not (study.runs["status"] == "ok").any():
+        raise InputError(f"study {study.name!r} has no successful run: there is nothing to draw; see its runs table")
+
+
+def sub_study(study: Study, datasets: Sequence[str]) -> Study:
+    """The part of a study on some of its data sets."""
+    tables = [
+        table[table["dataset"].isin(list(datasets))].reset_index(drop=True) if "dataset" in table else table
+        for table in (study.scores, study.runs, study.umaps)
+    ]
+    return Study(tables[0], tables[1], study.provenance, tables[2], study.metrics)
+
+
+def datasets(study: Study) -> list[str]:
+    """Data sets in the order of the study."""
+    return list(dict.fromkeys([*study.runs["dataset"], *study.scores["dataset"]]))
+
+
+def variants(study: Study, first: Sequence[str] = ()) -> pd.DataFrame:
+    """Variants with ``model``, ``variant``, ``label``, ``control``: models named in `first`, the others, controls."""
+    table = study.variants
+    place = {model: number for number, model in enumerate(first)}
+    order = [
+        (bool(control), place.get(model, len(place)), number)
+        for number, (model, control) in enumerate(zip(table["model"], table["control"]))
+    ]
+    return table.iloc[sorted(range(len(table)), key=lambda i: order[i])].reset_index(drop=True)
+
+
+def values(study: Study, metric: str, per: str = "replicate") -> pd.DataFrame:
+    """Values of a metric: ``dataset``, ``n_cells``, ``unpaired_fraction``, ``model``, ``variant``, ``label``, ``value``.
+
+    Parameters
+    ----------
+    metric
+        A metric of the score table, or a cost of the run table (``wall_seconds``, ``peak_rss_mb``, ...).
+    per
+        ``replicate``: one value a subsample, training seeds averaged (:func:`replicate_means`). ``run``: one a run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Only values that there are; empty if there are none.
+    """
+    part = study.scores[study.scores["metric"] == metric]
+    if len(part):
+        ok = with_clean_status(part)
+        ok = ok[ok["status"] == "ok"]
+        table = replicate_means(part) if per == "replicate" and len(ok) else ok
+    elif metric in study.runs:
+        table = study.runs[study.runs["status"] == "ok"].assign(value=lambda runs: pd.to_numeric(runs[metric]))
+        table = table[np.isfinite(table["value"])]
+        if per == "replicate" and len(table):
+            keys = ["dataset", "n_cells", "unpaired_fraction", "model", "variant", "replicate"]
+            table = table.groupby(keys, sort=True)["value"].mean().reset_index()
+    else:
+        table = part
+    columns = ["dataset", "n_cells", "unpaired_fraction", "model", "variant", "value"]
+    table = table[columns].reset_index(drop=True)
+    return table.assign(label=study.labels(table) if len(table) else pd.Series(dtype=object))
+
+
+def title(study: Study, metric: str, arrow: bool = True) -> str:
+    """Title of a metric, with an arrow to where it is better."""
+    declared = declaration(study.metrics, metric)
+    text = declared.title if declared else metric
+    if declared and metric != declared.name:
+        part = metric[len(declared.name) + 1 :]
+        text = f"{text}, {part.upper() if part in ('rna', 'atac') else part}"
+    arrows = {
+        "higher": " ↑",
+        "lower": " ↓",
+        "target": f" → {declared.target:g}" if declared and declared.target else "",
+    }
+    return text + (arrows.get(declared.direction, "") if declared and arrow else "")
+
+
+def axis_title(study: Study, metric: str) -> str:
+    """Title of a metric for the side of a panel, broken into lines."""
+    return "\n".join(textwrap.wrap(title(study, metric, arrow=False), 24))
+
+
+def has_metric(study: Study, metric: str) -> bool:
+    """Whether a study was scored with a metric, successfully or not."""
+    return bool((study.scores["metric"] == metric).any()) or metric in study.runs
+
+
+def missing_notes(study: Study, metrics: Sequence[str]) -> list[str]:
+    """Notes on metrics that a study lacks, and on models whose runs did not all end well, with how they ended."""
+    notes = []
+    lacking = [title(study, metric, arrow=False) for metric in metrics if not has_metric(study, metric)]
+    if lacking:
+        notes.append(f"Not scored in this study: {', '.join(lacking)}.")
+    for dataset in datasets(study):
+        runs = study.runs[study.runs["dataset"] == dataset]
+        ends: dict[str, list[str]] = {}
+        lost = []
+        for label, part in runs.assign(label=study.labels(runs)).groupby("label", sort=True):
+            if not (part["status"] == "ok").any():
+                ends.setdefault(str(part["status"].iloc[0]), []).append(str(label))
+            elif (bad := part.loc[part["status"] != "ok", "status"]).size:
+                ways = ", ".join(sorted({str(status).replace("_", " ") for status in bad}))
+                lost.append(f"{short(label, 28)} ({ways}: {len(bad)} of {len(part)} runs)")
+        for status, labels in sorted(ends.items()):
+            names = ", ".join(short(name, 28) for name in labels[:12]) + (", …" if len(labels) > 12 else "")
+            notes.append(f"{short(dataset)}: {status.replace('_', ' ')}: {names}.")
+        if lost:
+            notes.append(f"{short(dataset)}: missing in part: {'; '.join(lost)}.")
+    return notes
+
+
+def not_applicable(study: Study) -> set[str]:
+    """Labels of variants that the designs of a study rule out everywhere."""
+    status = study.runs.assign(label=study.labels(study.runs)).groupby("label")["status"]
+    return {str(label) for label, part in status if (part == "not_applicable").all()}
+
+
+def is_control(model: str) -> bool:
+    """Whether a model only bounds the metrics."""
+    return model in CONTROLS

@@ -1,0 +1,345 @@
+"""Every figure, drawn from a made-up study: its panels, what it is labelled with, and the data that it shows."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from benchmarks.__main__ import main
+from benchmarks.errors import InputError
+from benchmarks.figures import style
+from benchmarks.figures.registry import FIGURES, figures_of
+from benchmarks.figures.values import values
+from benchmarks.figures.write import draw_parts, save, write_figures
+from benchmarks.formats import write_table
+from benchmarks.report.study import Study
+
+
+@pytest.fixture(scope="module")
+def drawn(studies):
+    """Figures by name and part, each drawn once."""
+    cache = {}
+
+    def draw(name):
+        if name not in cache:
+            cache[name] = draw_parts(FIGURES[name], studies[FIGURES[name].study])
+        return cache[name]
+
+    return draw
+
+
+def panels(figure) -> list:
+    """Visible panels, without colour bars."""
+    return [axes for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
+
+
+def panel(figure, title: str):
+    """The panel under a title."""
+    found = [axes for axes in panels(figure) if axes.get_title() == title or axes.get_title("left") == title]
+    assert found, f"{title}: {[axes.get_title() for axes in panels(figure)]}"
+    return found[0]
+
+
+def words(figure) -> str:
+    """All text of a figure, line breaks as spaces."""
+    return " ".join(
+        text.get_text().replace("\n", " ") for text in figure.findobj(matplotlib.text.Text) if text.get_text()
+    )
+
+
+def lines(axes) -> dict:
+    """Labelled lines of a panel: label to (x, y)."""
+    return {line.get_label(): line.get_data() for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def bars(axes) -> dict:
+    """Bars of a panel: label to heights, from left to right."""
+    result = {}
+    for container in axes.containers:
+        if isinstance(container, matplotlib.container.BarContainer):
+            result.setdefault(container.get_label(), []).append(container.patches[0].get_height())
+    return result
+
+
+PANELS = {
+    "brombacher_2": {"": 6},
+    "brombacher_3": {"": 6},
+    "brombacher_4_5": {"marrow_multiome": 16, "marrow_cite": 12},
+    "brombacher_s1_s2": {"marrow_multiome": 7, "marrow_cite": 7},
+    "multivi_2": {"pbmc": 17},
+    "multivi_s3": {"": 6},
+    "multivi_3_s4": {"sites": 20, "sites_uncorrected": 20},
+    "multivi_s5": {"": 10},
+    "multivi_6": {"": 18},
+    "scmvp_1b": {"": 1},
+    "scmvp_1c": {"": 2},
+    "scmvp_3abc": {"scicar_cell_lines": 14, "share_mouse_skin": 14},
+    "scmvp_3d_4a": {"": 2},
+    "multidgd_2": {"": 7},
+}
+LETTERS = {
+    "brombacher_s1_s2": "abcdefg", "multivi_2": "abcde", "multivi_s3": "abc", "multivi_3_s4": "abcd",
+    "multivi_s5": "abcdefghij", "multivi_6": "abcdef", "scmvp_1b": "b", "scmvp_1c": "c", "multidgd_2": "ABCDEFG",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_panels_letters_labels_and_width(drawn, name):
+    parts = drawn(name)
+    assert {part: len(panels(figure)) for part, figure in parts.items()} == PANELS[name]
+    for figure in parts.values():
+        width = figure.get_figwidth() * 25.4
+        assert min(abs(width - style.COLUMN), abs(width - style.PAGE)) < 0.01
+        letters = [
+            text.get_text()
+            for text in figure.findobj(matplotlib.text.Annotation)
+            if text.get_fontweight() == "bold" and len(text.get_text()) == 1
+        ]
+        assert letters == list(LETTERS.get(name, ""))
+        labels = {axes.get_xlabel() for axes in panels(figure)} - {""}
+        assert labels, "no panel says what its x axis is"
+        sizes = {text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text()}
+        assert min(sizes) >= 5.5
+
+
+def test_tiles_show_the_medians_and_the_best_model_on_top(studies, drawn):
+    study, axes = studies["brombacher_sample_size"], panels(drawn("brombacher_2")[""])[0]
+    assert axes.get_title() == "NMI (Louvain) ↑" and axes.get_ylabel() == "marrow_multiome"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["500", "2,500", "10,000"]
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    raw = study.scores.query("dataset == 'marrow_multiome' and metric == 'nmi_louvain' and status == 'ok'")
+    medians = raw.groupby(["model", "n_cells"])["value"].median().unstack().loc[rows]
+    np.testing.assert_allclose(axes.images[0].get_array(), medians.to_numpy())
+    assert rows[-2:] == ["oracle", "random"]
+    assert medians.iloc[:-2].mean(axis=1).is_monotonic_decreasing
+    written = [text.get_text() for text in axes.texts]
+    assert written == [f"{value:.2f}" for value in medians.to_numpy().ravel()]
+    assert "marrow_multiome: not applicable: scalex, totalvi." in words(drawn("brombacher_2")[""])
+
+
+def test_umaps_show_the_points_of_smallest_and_largest_size_in_the_colours_of_the_legend(studies, drawn):
+    study, figure = studies["brombacher_sample_size"], drawn("brombacher_4_5")["marrow_cite"]
+    table = study.umaps.query("dataset == 'marrow_cite' and model == 'totalvi'")
+    top = panel(figure, "totalvi")
+    shown = np.asarray(top.collections[0].get_offsets())
+    expected = table[table["n_cells"] == 500][["x", "y"]].to_numpy()
+    np.testing.assert_allclose(shown[np.lexsort(shown.T)], expected[np.lexsort(expected.T)])
+    at = np.flatnonzero((shown == expected[0]).all(axis=1))[0]
+    kind = table[table["n_cells"] == 500]["cell_type"].iloc[0]
+    legend = dict(zip((t.get_text() for t in figure.legends[0].get_texts()), figure.legends[0].legend_handles))
+    assert to_hex(top.collections[0].get_facecolors()[at]) == to_hex(legend[kind].get_color())
+    assert "500 cells" in words(figure) and "10,000 cells" in words(figure)
+
+
+def test_boxes_and_points_show_every_subsample(studies, drawn):
+    axes = panel(drawn("brombacher_s1_s2")["marrow_cite"], "Wall time (s) ↓")
+    assert axes.get_yscale() == "log" and axes.get_ylabel() == "Wall time (s)"
+    shown = np.concatenate([line.get_ydata() for line in axes.lines if line.get_gid() == "points"])
+    table = values(studies["brombacher_sample_size"], "wall_seconds")
+    np.testing.assert_allclose(np.sort(shown), np.sort(table[table["dataset"] == "marrow_cite"]["value"]))
+
+
+def test_unpairing_curves_are_means_over_replicates_and_a_failure_ends_a_curve(studies, drawn):
+    figure, study = drawn("multivi_2")["pbmc"], studies["multivi_unpairing"]
+    for title, metric in (
+        ("Modality enrichment → 1", "modality_enrichment"),
+        ("Neighbour rank distance ↓", "rank_distance"),
+    ):
+        shown = lines(panel(figure, title))
+        means = study.scores.groupby(["metric", "model", "unpaired_fraction"])["value"].mean()[metric]
+        for model in ("multivi", "cobolt", "seurat-imputed", "random"):
+            np.testing.assert_allclose(shown[model], [means[model].index * 100, means[model]])
+        assert shown["seurat-wnn"][0].max() == 75
+    assert "seurat-wnn (failed: 3 of 15 runs)" in words(figure)
+    assert [axes.get_title() for axes in panels(figure)[:5]] == [f"{i}% unpaired" for i in (1, 25, 50, 75, 99)]
+    groups = [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
+    assert groups == ["atac", "paired", "rna"]
+
+
+def test_mixing_colours_are_scaled_and_texts_are_not(studies, drawn):
+    axes = panel(drawn("multivi_s3")[""], "dogma, 50% unpaired")
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    headings = [tick.get_text() for tick in panels(drawn("multivi_s3")[""])[-1].get_xticklabels()]
+    raw = studies["multivi_mixing"].scores.query("dataset == 'dogma' and unpaired_fraction == 0.5")
+    for heading, metric, scale in (
+        ("Modality enrichment → 1", "modality_enrichment", lambda value: min(value, 1 / value)),
+        ("Rank distance / cells ↓", "rank_distance_fraction", lambda value: 1 - 2 * value),
+    ):
+        column = headings.index(heading)
+        means = raw[raw["metric"] == metric].groupby("variant")["value"].mean()[rows]
+        np.testing.assert_allclose(axes.images[0].get_array()[:, column], means.map(scale))
+        written = [text.get_text() for text in axes.texts][column :: len(headings)]
+        assert written == [f"{value:.2f}" for value in means]
+
+
+def test_studies_show_only_the_cells_of_a_panel(studies, drawn):
+    figure = drawn("multivi_3_s4")["sites"]
+    table = studies["multivi_studies"].umaps.query("dataset == 'sites' and model == 'multivi-native'")
+    titles = ["modalities", "cell type", "ATAC only, by batch", "RNA only, by batch"]
+    counts = [len(panel(figure, title).collections[0].get_offsets()) for title in titles]
+    assert counts == [len(table), len(table), (table["group"] == "atac").sum(), (table["group"] == "rna").sum()]
+
+
+def test_study_scores_are_means_over_runs(studies, drawn):
+    axes = panel(drawn("multivi_s5")[""], "Cross-modality label agreement ↑")
+    raw = studies["multivi_studies"].scores.query("metric == 'cross_modality_label_agreement' and model == 'cobolt'")
+    means = raw.groupby("dataset")["value"].mean()
+    np.testing.assert_allclose(bars(axes)["cobolt"], means[["sites", "sites_uncorrected"]])
+
+
+def test_trimodal_scores_have_a_dash_where_a_model_takes_no_incomplete_cells(drawn):
+    axes = panel(drawn("multivi_6")[""], "pairs")
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    shown = axes.images[0].get_array()
+    assert (
+        np.ma.getmaskarray(shown)[rows.index("wnn")].all() and not np.ma.getmaskarray(shown)[rows.index("mofa")].any()
+    )
+    assert [text.get_text() for text in axes.texts][rows.index("wnn") * 10] == "–"
+
+
+def test_latent_dimensions_and_controls(studies, drawn):
+    axes = panels(drawn("scmvp_1b")[""])[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("latent dimensions", "ARI (k-means)")
+    raw = studies["scmvp_latent_dimensions"].scores.query("dataset == 'scicar_cell_lines'")
+    means = raw.groupby("variant")["value"].mean()
+    x, y = lines(axes)["scicar_cell_lines"]
+    np.testing.assert_allclose(x, [2, 5, 10, 15, 20])
+    np.testing.assert_allclose(y, means[["scmvp-2d", "scmvp-5d", "scmvp", "scmvp-15d", "scmvp-20d"]])
+    assert any(np.allclose(line.get_ydata(), means["oracle"]) for line in axes.lines)
+
+
+def test_scaling_has_logarithmic_axes_with_plain_ticks_and_units(studies, drawn):
+    time, memory = panels(drawn("scmvp_1c")[""])
+    assert (time.get_ylabel(), memory.get_ylabel()) == ("training time (s)", "peak host memory (MB)")
+    assert time.get_xscale() == time.get_yscale() == "log"
+    assert [tick.get_text() for tick in time.get_xticklabels()] == ["1,000", "5,000", "20,000", "67,418"]
+    means = (
+        studies["scmvp_scaling"].scores.query("metric == 'wall_seconds'").groupby(["model", "n_cells"])["value"].mean()
+    )
+    np.testing.assert_allclose(lines(time)["scmvp"][1], means["scmvp"])
+    assert "Device memory: not measured" in words(drawn("scmvp_1c")[""])
+
+
+def test_clustering_bars_stand_in_the_papers_groups_and_a_failure_is_a_cross(studies, drawn):
+    axes = panel(drawn("scmvp_3d_4a")[""], "share_mouse_skin")
+    shown = bars(axes)
+    raw = studies["scmvp_clustering"].scores.query("dataset == 'share_mouse_skin' and status == 'ok'")
+    means = raw.groupby("variant")["value"].mean()
+    assert set(shown) == set(means.index)
+    for label, heights in shown.items():
+        np.testing.assert_allclose(heights, means[label])
+    labels = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert labels.index("seurat-wnn") < labels.index("scmvp-rna-only") < labels.index("cobolt") < labels.index("random")
+    assert [labels[round(line.get_xdata()[0])] for line in axes.lines if line.get_gid() == "absent"] == ["scai"]
+
+
+def test_multidgd_panels(studies, drawn):
+    figure, scores = drawn("multidgd_2")[""], studies["multidgd_benchmark"].scores
+    largest = scores[scores["n_cells"] == scores.groupby("dataset")["n_cells"].transform("max")]
+    rmse = largest.query("metric == 'prediction_rmse_rna'").groupby(["model", "dataset"])["value"].mean()
+    np.testing.assert_allclose(
+        bars(panel(figure, "RMSE, RNA ↓"))["multidgd"], rmse["multidgd"][["marrow", "gastrulation", "cortex_whole"]]
+    )
+    own = largest.query("metric == 'ari_components' and model == 'multidgd'").groupby("dataset")["value"].mean()
+    leiden = largest.query("metric == 'ari_leiden' and model == 'multivi-native'").groupby("dataset")["value"].mean()
+    shown = bars(panel(figure, "ARI ↑"))
+    assert shown["multidgd"][0] == pytest.approx(own["marrow"])
+    assert shown["multivi-native"][0] == pytest.approx(leiden["marrow"])
+    assert len(shown["cobolt"]) == 1, "Cobolt is compared on the whole cortex only"
+    axes = panel(figure, "Test loss ratio, by number of cells ↓")
+    by_size = scores.query("metric == 'prediction_rmse_rna' and dataset == 'marrow' and model == 'multidgd'")
+    means = by_size.groupby("n_cells")["value"].mean()
+    first = next(line for line in axes.lines if line.get_label() == "multidgd")
+    np.testing.assert_allclose(first.get_data(), [means.index, means / means.iloc[-1]])
+    filtered = next(axes for axes in panels(figure) if axes.get_xlabel() == "features (gastrulation)")
+    np.testing.assert_allclose(
+        bars(filtered)["multidgd"], rmse["multidgd"][["gastrulation", "gastrulation_all_features"]]
+    )
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_study_without_metrics_or_umaps_is_drawn_with_notes(studies, name):
+    study = studies[FIGURES[name].study]
+    keep = study.scores["metric"] == "nobody_knows"
+    bare = Study(
+        study.scores[keep], study.runs.drop(columns=["wall_seconds", "peak_rss_mb"]).assign(wall_seconds=np.nan)
+    )
+    for figure in draw_parts(FIGURES[name], bare).values():
+        text = words(figure)
+        assert any(
+            note in text
+            for note in ("no value", "not scored", "not in the table of UMAPs", "Not scored", "not measured")
+        ), text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_study_in_which_nothing_ran_is_bad_input(studies, name):
+    study = studies[FIGURES[name].study]
+    empty = Study(study.scores.assign(value=np.nan, status="missing"), study.runs.assign(status="failed"))
+    with pytest.raises(InputError, match="no successful run"):
+        draw_parts(FIGURES[name], empty)
+    with pytest.raises(InputError, match="no successful run"):
+        FIGURES[name].draw(empty)
+
+
+def write_study(study: Study, folder) -> None:
+    """Put a study's tables where the workflow puts them."""
+    for name in ("scores", "runs", "umaps"):
+        write_table(folder / f"{name}.parquet", getattr(study, name))
+
+
+def test_files_are_the_same_bytes_each_time(studies, tmp_path):
+    write_study(studies["scmvp_latent_dimensions"], tmp_path)
+    first = write_figures(tmp_path, tmp_path / "a")
+    second = write_figures(tmp_path, tmp_path / "b")
+    assert [path.name for path in first] == ["scmvp_1b.pdf", "scmvp_1b.png"]
+    for one, other in zip(first, second):
+        assert one.read_bytes() == other.read_bytes()
+    pdf = first[0].read_bytes()
+    assert pdf.startswith(b"%PDF") and b"CreationDate" not in pdf and b"/Subtype /Image" not in pdf, "lines are vectors"
+    assert first[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_points_of_umaps_are_rasters_of_the_same_bytes(drawn, tmp_path):
+    figure = drawn("multivi_3_s4")["sites"]
+    one, other = (save(figure, tmp_path / name)[0].read_bytes() for name in ("one", "other"))
+    assert one == other and b"/Subtype /Image" in one
+
+
+def test_names_of_data_sets_become_safe_file_names_and_plain_text(studies, tmp_path):
+    study = studies["multivi_unpairing"]
+    hostile = "../$x^{$ <b>"
+    tables = [table.assign(dataset=hostile) for table in (study.scores, study.runs, study.umaps)]
+    write_study(Study(tables[0], tables[1], umaps=tables[2]), tmp_path)
+    paths = write_figures(tmp_path, tmp_path / "out")
+    assert all(path.parent == tmp_path / "out" for path in paths)
+    assert {path.name for path in paths} == {"multivi_2.-x-b-.pdf", "multivi_2.-x-b-.png"}
+
+
+def test_command_draws_the_figures_of_a_study_and_says_what_is_wrong(studies, tmp_path, capsys):
+    write_study(studies["scmvp_scaling"], tmp_path)
+    assert main(["figures", "--study-folder", str(tmp_path), "--output", str(tmp_path / "figures")]) == 0
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"scmvp_1c.pdf", "scmvp_1c.png"}
+    arguments = ["figures", "--study-folder", str(tmp_path), "--output", str(tmp_path / "figures")]
+    assert main([*arguments, "--names", "scmvp_1x"]) == 2
+    assert "no figure 'scmvp_1x'" in capsys.readouterr().err
+    assert main(["figures", "--study-folder", str(tmp_path / "none"), "--output", str(tmp_path)]) == 2
+    assert "neither scores.parquet nor scores.tsv" in capsys.readouterr().err
+    write_table(tmp_path / "scores.parquet", studies["scmvp_scaling"].scores.assign(study="mine"))
+    assert main(arguments) == 2
+    assert "study 'mine' has no figures of a paper" in capsys.readouterr().err
+
+
+def test_full_and_small_studies_have_the_same_figures():
+    assert figures_of("scmvp_clustering") == figures_of("scmvp_clustering_small") == ["scmvp_3abc", "scmvp_3d_4a"]
+    with pytest.raises(InputError, match="did you mean 'scmvp_scaling'"):
+        figures_of("scmvp_scalin")
+
+
+def test_every_listed_model_has_a_look_of_its_own():
+    looks = pd.Series({model: (style.colour(model), style.marker(model)) for model in style._LOOKS})
+    assert not looks.duplicated().any(), looks[looks.duplicated(keep=False)]
+    assert style.colour("somebody's model") in style.COLOURS and style.marker("somebody's model") in style.MARKERS
