@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 
 from benchmarks.formats import Multimodal
@@ -22,9 +24,9 @@ class _SingleModalityModel(IntegrationModel):
         """Import scvi-tools."""
         scvi_common.load()
 
+    @abstractmethod
     def _package_class(self):
         """The class of scvi-tools."""
-        raise NotImplementedError
 
     def _train_arguments(self) -> dict:
         """What only this class's ``train`` takes."""

@@ -43,9 +43,9 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
     parts = {name: _medians(sub_study(study, [name]), metrics) for name in names}
     heights = [max(len(rows), 1) + 1.6 for _, rows, _ in parts.values()]
     figure = new_figure(PAGE, 14 + 4.6 * sum(heights))
-    grid = figure.subplots(
-        len(names), len(metrics), squeeze=False, sharey="row", gridspec_kw={"height_ratios": heights}
-    )
+    # No shared axis: a panel without values would take the models' names away from its whole row.
+    grid = figure.subplots(len(names), len(metrics), squeeze=False, gridspec_kw={"height_ratios": heights})
+    named: set[str] = set()
     for column, metric in enumerate(metrics):
         known = np.concatenate([medians[column].ravel() for medians, _, _ in parts.values()])
         known = known[np.isfinite(known)]
@@ -57,6 +57,9 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
                 empty_panel(axes, f"{title(study, metric, arrow=False)}: {reason}")
             else:
                 image = tiles(axes, medians[column], rows, [plain_number(size) for size in sizes], limits=limits)
+                if name in named:
+                    axes.set_yticklabels([])
+                named.add(name)
             if column == 0:
                 axes.set_ylabel(short(name, 26), fontweight="bold")
         grid[0, column].set_title(title(study, metric))

@@ -166,7 +166,9 @@ def add_notes(figure: Figure, notes: list[str]) -> None:
 
 def empty_panel(axes, text: str) -> None:
     """A panel without data, which says why it has none."""
-    axes.set(xticks=[], yticks=[], facecolor="#F7F7F7")
+    # Hidden, not removed: on a shared axis the other panels' ticks would go, too.
+    axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
+    axes.set_facecolor("#F7F7F7")
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.text(

@@ -275,6 +275,19 @@ def test_a_study_without_metrics_or_umaps_is_drawn_with_notes(studies, name):
         ), text
 
 
+@pytest.mark.parametrize("missing", ["nmi_louvain", "trajectory_conservation"])
+def test_rows_of_tiles_keep_their_names_where_a_metric_is_missing(studies, missing):
+    """The first panel of a row that has values names the models, and no other does."""
+    study = studies["brombacher_sample_size"]
+    less = Study(study.scores[study.scores["metric"] != missing], study.runs)
+    figure = draw_parts(FIGURES["brombacher_2"], less)[""]
+    filled = [axes for axes in panels(figure) if axes.images]
+    named = [[label.get_text() for label in axes.get_yticklabels() if label.get_text()] for axes in filled]
+    rows = [len(axes.images[0].get_array()) for axes in filled]
+    assert len(filled) == 4 and [len(names) for names in named] == [rows[0], 0, rows[2], 0]
+    assert all(label.get_visible() for axes in (filled[0], filled[2]) for label in axes.get_yticklabels())
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_in_which_nothing_ran_is_bad_input(studies, name):
     study = studies[FIGURES[name].study]
