@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal
 from models.base import Declaration, DivergedError, IntegrationModel, NotAvailableError
 
@@ -108,23 +107,12 @@ class LIGER(IntegrationModel):
 
     def _shared_counts(self, design: Multimodal) -> tuple[dict[str, sp.csr_matrix], pd.Index]:
         """RNA and gene activity over the same genes, and the genes' names."""
-        from models.parts.gene_activity import region_gene_overlap
-        from models.seurat.activity import MIN_GENES, MIN_PAIRED, linked_regions
+        from models.parts.linked_regions import regions_of_genes
 
-        genes, regions = design.var["rna"], design.var["atac"]
-        overlap = None
-        if {"chrom", "start", "end"} <= set(genes.columns) & set(regions.columns):
-            overlap = region_gene_overlap(regions, genes)
-        if overlap is None or (overlap.sum(axis=0) > 0).sum() < MIN_GENES:
-            paired = np.flatnonzero(design.complete)
-            if len(paired) < MIN_PAIRED:
-                raise InputError(
-                    "liger: RNA and ATAC share no genes; give rna.var the columns chrom, start, end, "
-                    f"or leave at least {MIN_PAIRED} cells paired (the design has {len(paired)})"
-                )
-            both = [design.counts[m][np.searchsorted(design.rows[m], paired)] for m in ("rna", "atac")]
-            overlap = linked_regions(*both, self.hyperparameters["links_per_gene"])
-            self.warnings.append("no gene activity (coordinates missing): regions of genes learned from paired cells")
+        genes = design.var["rna"]
+        overlap, way = regions_of_genes(design, self.hyperparameters["links_per_gene"])
+        if way != "coordinates":
+            self.warnings.append(f"gene activity by {way}: coordinates are missing")
         activity = sp.csr_matrix(design.counts["atac"] @ overlap)
         used = [np.asarray(matrix.sum(axis=0)).ravel() > 0 for matrix in (design.counts["rna"], activity)]
         kept = np.flatnonzero(used[0] & used[1])

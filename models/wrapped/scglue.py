@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal, Prediction
 from models.base import Declaration, DivergedError, IntegrationModel
-from models.parts.gene_activity import region_gene_overlap
+from models.parts.linked_regions import regions_of_genes
 from models.wrapped.common import annotated, mean_of_codes, prepare
 
 _TUTORIAL = "scglue 0.4.1, tutorial of paired and unpaired data"
@@ -22,7 +22,8 @@ class GLUE(IntegrationModel):
 
     The guidance graph links a gene with the peaks that overlap its body or its promoter (2,000 base pairs before
     it), as the package's own builder does with the bedtools program, which is not needed here. Genes are the highly
-    variable ones, peaks those linked to one. The data set has to say where its genes lie.
+    variable ones, peaks those linked to one. Where the data set does not say where its genes lie, a gene is linked
+    with the peaks that go with it in the paired cells.
     """
 
     declaration = Declaration(
@@ -51,6 +52,7 @@ class GLUE(IntegrationModel):
             "max_epochs": None,
             "balance": True,
             "upstream": 2000,
+            "links_per_gene": 10,
         },
         origins={
             "n_top_genes": _TUTORIAL,
@@ -64,6 +66,7 @@ class GLUE(IntegrationModel):
             "max_epochs": _AUTOMATIC,
             "balance": f"{_RELEASE}: cells are weighted so that clusters of the two modalities have the same weight",
             "upstream": f"{_RELEASE}, rna_anchored_guidance_graph (promoter_len)",
+            "links_per_gene": "ours: as the Seurat models, used without gene coordinates alone",
         },
     )
 
@@ -137,19 +140,18 @@ class GLUE(IntegrationModel):
         """The guidance graph of `genes` (a mask) and the peaks linked to one, and the mask of these peaks."""
         import networkx
 
-        if "chrom" not in design.var["rna"].columns or "chrom" not in design.var["atac"].columns:
-            raise InputError(
-                "scglue needs to know where genes and peaks lie: rna.var has no columns chrom, start, end; add them "
-                "to the data set or leave scglue out of the study"
-            )
-        overlap = region_gene_overlap(design.var["atac"], design.var["rna"], self.hyperparameters["upstream"])
+        overlap, way = regions_of_genes(
+            design, self.hyperparameters["links_per_gene"], self.hyperparameters["upstream"]
+        )
+        if way != "coordinates":
+            self.warnings.append(f"guidance graph by {way}: coordinates are missing")
         overlap = (overlap @ sp.diags(genes.astype(np.float32))).tocsr()
         # What is zero because its gene was not chosen is stored all the same.
         overlap.eliminate_zeros()
         overlap = overlap.tocoo()
         if overlap.nnz == 0:
             raise InputError(
-                "scglue: no peak overlaps a highly variable gene; the modalities have nothing to link them"
+                "scglue: no peak belongs to a highly variable gene; the modalities have nothing to link them"
             )
         graph = networkx.MultiDiGraph()
         for peak, gene in zip(overlap.row, overlap.col):

@@ -18,9 +18,10 @@ from benchmarks.formats import Multimodal, read_embedding, write_h5mu
 from models import registry
 from models.base import NotAvailableError
 from models.parts.gene_activity import region_gene_overlap
+from models.parts.linked_regions import linked_regions
 from models.runner import TrainingJob, train
 from models.seurat import exchange
-from models.seurat.activity import activity_without_rna, linked_regions
+from models.seurat.activity import activity_without_rna
 
 NAMES = ("seurat-gene-activity", "seurat-imputed", "seurat-wnn")
 
@@ -172,7 +173,7 @@ class TestActivity:
         design, _ = make(("rna", "atac"), 0.0, 60)
         assert activity_without_rna(design, 4) is None
         design, _ = make(("rna", "atac"), 0.95, 60)
-        with pytest.raises(InputError, match="add the genes' coordinates"):
+        with pytest.raises(InputError, match="rna.var and atac.var the columns chrom, start, end"):
             activity_without_rna(design, 4)
 
 

@@ -160,13 +160,19 @@ def accuracy(values: np.ndarray, labels: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-def test_scglue_asks_for_coordinates(make, tmp_path):
-    """Where the data set does not say where its genes lie, the run is a failure that says so."""
+@pytest.mark.parametrize("unpaired_fraction", [0.5, 1.0])
+def test_scglue_without_coordinates(make, tmp_path, unpaired_fraction):
+    """Links are then learned from paired cells, which is said; without paired cells the run is a failure that says so."""
     skip_without("scglue")
-    visible, _ = make(("rna", "atac"), 0.5, 60)
-    write_h5mu(tmp_path / "visible.h5mu", visible)
-    record, _, _ = run(tmp_path, tmp_path / "visible.h5mu", "scglue", ("rna", "atac"), {"max_epochs": 1})
-    assert record.status == "failed" and "chrom" in record.reason
+    visible, _ = make(("rna", "atac"), unpaired_fraction, 60)
+    bare = {modality: table[[]] for modality, table in visible.var.items()}
+    write_h5mu(tmp_path / "visible.h5mu", Multimodal(visible.obs, visible.counts, bare, visible.rows, visible.uns))
+    settings = {"max_epochs": 1, "balance": False}
+    record, _, _ = run(tmp_path, tmp_path / "visible.h5mu", "scglue", ("rna", "atac"), settings)
+    if unpaired_fraction < 1:
+        assert record.status == "ok" and any("paired cells" in line for line in record.warnings), record.reason
+    else:
+        assert record.status == "failed" and "chrom" in record.reason
 
 
 class TestCommon:
