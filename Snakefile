@@ -14,7 +14,7 @@ sys.path.insert(0, workflow.basedir)
 
 from benchmarks.errors import InputError
 from models import devices, environments
-from workflow import configuration, planning, retry
+from workflow import configuration, planning, retry, scheduling
 from workflow.session import adopt_interrupted_session
 
 # A study given with --configfile stands alone; without one, the demo runs.
@@ -43,6 +43,7 @@ if adopt_interrupted_session(workflow):
 
 
 onstart:
+    scheduling.stop_rate_limit(workflow)
     # Not in a dry run: a study can be planned where its data are not.
     try:
         planning.check_sources(PLAN)
