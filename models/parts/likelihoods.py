@@ -45,6 +45,12 @@ LARGEST_TABULATED = 7
 """Counts up to here read their rising factorials from a table."""
 
 
+def rising_factorial_tables(theta: torch.Tensor, derivative: bool = False) -> list[torch.Tensor]:
+    """lgamma(x + theta) - lgamma(theta), and its derivative by theta, for x = 0 to LARGEST_TABULATED, as columns."""
+    steps = theta[:, None] + torch.arange(LARGEST_TABULATED, device=theta.device)
+    return [functional.pad(terms(steps).cumsum(1), (1, 0)) for terms in (torch.log, torch.reciprocal)[: 1 + derivative]]
+
+
 def log_rising_factorial_at(
     theta: torch.Tensor, columns: torch.Tensor, x: torch.Tensor, derivative: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -63,18 +69,14 @@ def log_rising_factorial_at(
         Whether the derivative is wanted; it is ``None`` otherwise.
     """
     largest, theta = LARGEST_TABULATED, theta.detach()
-    steps = theta[:, None] + torch.arange(largest, device=theta.device)
     position = columns * (largest + 1) + x.clamp_max(largest).long()
     # A count that is no integer (none should be) would be read wrongly: send it to the exact branch too.
     beyond = torch.nonzero((x > largest) | (x != x.floor())).ravel()
     x_beyond, theta_beyond = x[beyond].double(), theta[columns[beyond]].double()
     asymptotic = bool((x_beyond > largest).all())
     results = []
-    for terms, exact, series in (
-        (torch.log, torch.lgamma, _log_gamma_series),
-        (torch.reciprocal, torch.digamma, _digamma_series),
-    )[: 1 + derivative]:
-        table = functional.pad(terms(steps).cumsum(1), (1, 0))
+    functions = ((torch.lgamma, _log_gamma_series), (torch.digamma, _digamma_series))
+    for table, (exact, series) in zip(rising_factorial_tables(theta, derivative), functions):
         value = table.view(-1).index_select(0, position)
         if asymptotic:
             value[beyond] += (series(x_beyond + theta_beyond) - series(largest + theta_beyond)).to(value.dtype)

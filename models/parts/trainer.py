@@ -44,8 +44,6 @@ class TrainingPlan:
         Largest norm of the gradient; ``None`` for no clipping.
     restore_best
         Whether to go back to the epoch with the lowest monitored loss at the end.
-    half_precision
-        Run matrix products in bfloat16 on a GPU.
     """
 
     epochs: int = 500
@@ -63,7 +61,6 @@ class TrainingPlan:
     monitor: str = "reconstruction"
     gradient_clip: float | None = None
     restore_best: bool = False
-    half_precision: bool = False
 
 
 class Trainable(Protocol):
@@ -200,10 +197,6 @@ class Trainer:
             if len(part) > 1 or len(positions) == 1:
                 yield self.data.minibatch(part)
 
-    def _precision(self):
-        enabled = self.plan.half_precision and self.device.type == "cuda"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
-
     def _run_epoch(self) -> None:
         epoch, weight = self.epoch + 1, self.kl_weight(self.epoch + 1)
         self.module.train()
@@ -235,8 +228,7 @@ class Trainer:
 
     def _step(self, batch: Minibatch, weight: float) -> tuple[dict[str, torch.Tensor], int]:
         self.optimiser.zero_grad(set_to_none=True)
-        with self._precision():
-            losses = self.module.losses(batch, weight)
+        losses = self.module.losses(batch, weight)
         losses["loss"].backward()
         if self.plan.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.gradient_clip)
@@ -253,7 +245,7 @@ class Trainer:
     def _validate(self, batch: Minibatch, weight: float) -> tuple[dict[str, torch.Tensor], int]:
         if hasattr(self.module, "validation_losses"):
             return self.module.validation_losses(batch, weight), batch.size
-        with torch.no_grad(), self._precision():
+        with torch.no_grad():
             return self.module.losses(batch, weight), batch.size
 
     @staticmethod

@@ -36,6 +36,14 @@ def test_entries_by_feature_give_the_dense_matrix_of_rows_cut_here_or_changed_si
         assert torch.equal(order.offsets.diff(), torch.bincount(order.columns, minlength=14))
 
 
+def test_counting_sort_keeps_the_order_of_the_rows():
+    rows = CountMatrix(matrix(), "cpu").rows(torch.arange(9))
+    expected = matrix().tocsc()
+    assert np.array_equal(rows.by_feature.rows.numpy(), expected.indices)
+    assert np.array_equal(rows.by_feature.values.numpy(), expected.data)
+    assert np.array_equal(rows.by_feature.offsets.numpy(), expected.indptr)
+
+
 def test_stored_zeros_are_dropped():
     counts = matrix()
     counts.data[0] = 0
