@@ -14,8 +14,8 @@ sys.path.insert(0, workflow.basedir)
 
 from benchmarks.errors import InputError
 from models import devices, environments
-from workflow import configuration, planning, retry, scheduling
-from workflow.session import adopt_interrupted_session
+from workflow import clock, configuration, leftovers, planning, retry, scheduling, sources
+from workflow.session import adopt_interrupted_session, claim_results, refuse
 
 # A study given with --configfile stands alone; without one, the demo runs.
 if "study" not in config:
@@ -27,7 +27,7 @@ try:
     STUDY = configuration.load_study(config, workflow.configfiles)
     PLAN = planning.make_plan(STUDY)
 except InputError as error:
-    raise WorkflowError(str(error)) from None
+    refuse(error)
 
 RESULTS = STUDY.results_dir
 SHARED = f"{RESULTS}/shared"
@@ -38,8 +38,17 @@ FOLDER = f"{RESULTS}/{STUDY.name}"
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     os.environ[environments.VARIABLE] = environments.ACTIVE
 
-if adopt_interrupted_session(workflow):
-    retry.revive(PLAN, Path(RESULTS), dry_run=workflow.output_settings.dryrun)
+DRY_RUN = workflow.output_settings.dryrun
+try:
+    if adopt_interrupted_session(workflow):
+        if not DRY_RUN:
+            claim_results(RESULTS)
+            clock.settle(PLAN, Path(RESULTS))
+            leftovers.sweep(PLAN, Path(RESULTS))
+        sources.check_unchanged(PLAN, Path(RESULTS), remember=not DRY_RUN)
+        retry.revive(PLAN, Path(RESULTS), dry_run=DRY_RUN)
+except InputError as error:
+    refuse(error)
 
 
 onstart:
@@ -47,6 +56,7 @@ onstart:
     # Not in a dry run: a study can be planned where its data are not.
     try:
         planning.check_sources(PLAN)
+        claim_results(RESULTS, create=True)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.errors import InputError
 from benchmarks.formats import (
+    check_results,
     read_embedding,
     read_h5mu,
     read_json,
@@ -38,7 +39,15 @@ def _prepare(options: argparse.Namespace) -> None:
 def _design(options: argparse.Namespace) -> None:
     from benchmarks.designs import DesignSpec, make_design_from_file
 
-    visible, truth = make_design_from_file(options.dataset, DesignSpec.from_mapping(json.loads(options.spec)))
+    try:
+        spec = DesignSpec.from_mapping(json.loads(options.spec))
+    except InputError as error:
+        raise InputError(f"--spec: {error}; correct it") from error
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"--spec: no JSON object that describes a design ({error}); see benchmarks/designs.py"
+        ) from error
+    visible, truth = make_design_from_file(options.dataset, spec)
     write_h5mu(options.truth, truth)
     write_h5mu(options.visible, visible)
 
@@ -74,7 +83,7 @@ def _collect(options: argparse.Namespace) -> None:
 
 def _statistics(options: argparse.Namespace) -> None:
     from benchmarks.claims.evaluate import evaluate
-    from benchmarks.claims.registry import load_claims
+    from benchmarks.claims.registry import CLAIMS_FILE, load_claims
     from benchmarks.statistics.advice import advise
     from benchmarks.statistics.compare import compare
     from benchmarks.statistics.critical_difference import rank_over_blocks
@@ -84,6 +93,7 @@ def _statistics(options: argparse.Namespace) -> None:
     from benchmarks.statistics.variance import variance_split, variance_trends
 
     folder = Path(options.study_dir)
+    check_results(folder)
     scores, runs = read_table(folder / "scores.parquet"), read_table(folder / "runs.parquet")
     for name, table in (
         ("summary", summarise(scores, runs)),
@@ -93,7 +103,7 @@ def _statistics(options: argparse.Namespace) -> None:
         ("variance", variance_split(scores)),
         ("variance_trends", variance_trends(scores)),
         *advise(scores, runs).tables.items(),
-        ("claims", evaluate(load_claims(metrics=metric_declarations()), scores, runs)),
+        ("claims", evaluate(load_claims(options.claims or CLAIMS_FILE, metrics=metric_declarations()), scores, runs)),
     ):
         write_table(folder / f"{name}.tsv", table)
         write_table(folder / f"{name}.parquet", table)
@@ -103,6 +113,7 @@ def _umaps(options: argparse.Namespace) -> None:
     from benchmarks.umaps import compute_umaps
 
     folder = Path(options.study_dir)
+    check_results(folder)
     table = compute_umaps(
         read_table(folder / "runs.parquet"), Path(options.results_dir), options.max_embeddings, options.max_observations
     )
@@ -118,8 +129,13 @@ def _report(options: argparse.Namespace) -> None:
 def _figures(options: argparse.Namespace) -> None:
     from benchmarks.figures.write import write_figures
 
-    for path in write_figures(options.study_folder, options.output, options.names or ()):
+    skipped: list[str] | None = [] if options.skip_empty else None
+    for path in write_figures(options.study_folder, options.output, options.names or (), skipped):
         print(path)
+    if skipped is not None:
+        Path(options.output).mkdir(parents=True, exist_ok=True)
+        for reason in skipped:
+            print(reason, file=sys.stderr)
 
 
 def _calibrate(options: argparse.Namespace) -> None:
@@ -158,12 +174,14 @@ def _parser() -> argparse.ArgumentParser:
         _statistics,
         "intervals, comparisons, ranking, learning curves, advice and claims of a study",
         study_dir=needed,
+        claims={"help": "YAML file of claims (default: the papers', config/claims.yaml)"},
     )
     stage("umaps", _umaps, "two-dimensional pictures of a study's embeddings", study_dir=needed, results_dir=needed,
           max_embeddings={"type": int, "default": 40}, max_observations={"type": int, "default": 1500})  # fmt: skip
     stage("report", _report, "write a study's report", study_dir=needed, output=needed)
     stage("figures", _figures, "draw the papers' figures from a study", study_folder=needed, output=needed,
-          names={"nargs": "*", "help": "figures (default: those of the study)"})  # fmt: skip
+          names={"nargs": "*", "help": "figures (default: those of the study)"},
+          skip_empty={"action": "store_true", "help": "leave out figures for which nothing ran"})  # fmt: skip
     stage("calibrate", _calibrate, "compare the simulator with real data", data_dir=needed, output=needed, table=needed)
     stage("document-metrics", _document_metrics, "write docs/metrics.md from the declarations", output=needed)
     return parser

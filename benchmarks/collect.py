@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.errors import InputError
 from benchmarks.formats import SCORE_COLUMNS, check_schema, read_json, read_record, read_table
+from benchmarks.splits import n_test_cells
 
 IDENTITY = ("study", "dataset", "design", "n_cells", "unpaired_fraction", "replicate", "model", "variant", "seed")
 """Columns that identify a run in every table."""
@@ -47,7 +48,9 @@ def collect(plan: Mapping[str, Any], results_dir: Path) -> tuple[pd.DataFrame, p
         if identity["n_cells"] is None:
             summary = results_dir / entry["dataset_summary"]
             sizes.setdefault(entry["dataset"], int(read_json(summary)["n_cells"]))
-            identity["n_cells"] = sizes[entry["dataset"]]
+            # Numbers of cells are of those to train on: test cells are not among them, as in designs that state one.
+            n_test = n_test_cells(sizes[entry["dataset"]], entry.get("test_fraction", 0.0))
+            identity["n_cells"] = sizes[entry["dataset"]] - n_test
         paths = {name: entry[name] for name in ("visible", "truth", "embedding", "prediction", "record")}
         if entry["not_applicable"]:
             facts = {"status": "not_applicable", "reason": entry["not_applicable"]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Iterable
@@ -29,8 +31,8 @@ def load_yaml(path: str | os.PathLike) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"{path}:{line} not valid YAML ({problem}); correct the line") from error
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        raise InputError(f"{path}:{line} not valid YAML ({one_line(problem)}); correct the line") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply; flatten it") from error
     if content is None:
@@ -77,19 +79,45 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 @cache
 def _validator(schema: Path) -> Any:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
 
-    return Draft202012Validator(load_yaml(schema))
+    def whole_pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterable[ValidationError]:
+        # Python's $ also matches before a line break at the end, which no name of ours has.
+        if isinstance(instance, str) and (instance.endswith("\n") or not re.search(pattern, instance)):
+            yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+    # JSON Schema takes 2.0 for a whole number; Python's range() does not.
+    types = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    return extend(Draft202012Validator, {"pattern": whole_pattern}, type_checker=types)(load_yaml(schema))
 
 
 def schema_problems(content: Any, schema: Path, where: str) -> list[str]:
-    """Problems of `content` under a JSON schema (a YAML file), one line each: place, key, value, remedy."""
-    lines = []
+    """Problems of `content` under a JSON schema (a YAML file), one line each: place, key, value, remedy.
+
+    A number that is not finite is a problem under every schema: it passes all bounds and is lost in JSON.
+    """
+    if lines := [one_line(f"{where}: {_key_path(path)}: {text}") for path, text in _not_finite(content)]:
+        return lines
     for error in sorted(
         _validator(schema).iter_errors(content), key=lambda item: [str(part) for part in item.absolute_path]
     ):
         lines += [one_line(line) for line in _explain(error, where)]
     return lines
+
+
+def _not_finite(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[tuple[Any, ...], str]]:
+    """Path and problem of every number that is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, f"{value} is no finite number; give one"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, (*path, index))
 
 
 def _explain(error: Any, where: str) -> Iterable[str]:

@@ -19,8 +19,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(str(name), known, n=1, cutoff=0.6)
     if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (known: {', '.join(known)})" if known else ""
+        return f" (did you mean '{one_line(close[0])}'?)"
+    return f" (known: {one_line(', '.join(known))})" if known else ""
 
 
 def one_line(text: str) -> str:

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -41,6 +43,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from benchmarks.errors import InputError
+from benchmarks.hdf5 import new_hdf5
 
 SCHEMA_VERSION = 1
 """Version of all contracts in this module; written into every file and checked by every reader."""
@@ -50,6 +53,9 @@ MODALITIES = ("rna", "atac", "protein")
 
 STATUSES = ("ok", "failed", "diverged", "timeout", "out_of_memory", "not_applicable", "not_available")
 """How a run can end. Everything but ``ok`` is a recorded result with a reason and no embedding."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+"""Errors of the operating system that are the disk's: full, over quota, read-only, failing, file too large."""
 
 SCORE_COLUMNS = (
     "study",
@@ -81,7 +87,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the folder cannot be written.
+        If the folder cannot be written, or the disk is full or fails while the file is being written.
     """
     path = Path(path)
     try:
@@ -91,9 +97,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         raise InputError(
             f"{path.parent}: cannot write here ({error.strerror}); free space or choose another results folder"
         ) from error
-    os.close(handle)
     temporary = Path(name)
     try:
+        # Held while the file is being written: what nobody holds was left by a process that was killed.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield temporary
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
@@ -101,8 +109,29 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    finally:
+    except Exception as error:
+        number = _disk_error(error)
+        if number is None:
+            raise
+        # The space has to be given back first: the message may go to a log on the same disk.
         temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({os.strerror(number)}); nothing is left of it: free space or choose "
+            "another results folder, and run again to go on"
+        ) from error
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _disk_error(error: BaseException | None) -> int | None:
+    """The disk's error that `error` is, or that a library stumbled over while it was handling it; ``None`` if none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -122,6 +151,8 @@ def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file; a file that is not JSON is an :class:`InputError` that names it."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run the workflow again") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); delete it and run again to make it anew") from error
 
@@ -137,11 +168,17 @@ def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
 
 
 def read_table(path: str | os.PathLike) -> pd.DataFrame:
-    """Read a table that :func:`write_table` wrote."""
+    """Read a table that :func:`write_table` wrote; what is none is an :class:`InputError` that names it."""
     path = Path(path)
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False, float_precision="round_trip")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False, float_precision="round_trip")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run the workflow again") from error
+    except (OSError, ValueError) as error:  # Arrow's and pandas' parsing errors are among these.
+        text = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable table ({text}); delete it and run again to make it anew") from error
 
 
 def canonical_json(content: Any) -> str:
@@ -322,7 +359,7 @@ def h5mu_file(path: str | os.PathLike, obs: pd.DataFrame, uns: Mapping[str, Any]
     from anndata.io import write_elem
 
     path = Path(path)
-    with h5py.File(path, "w", userblock_size=512, libver="v110") as file:
+    with new_hdf5(path, userblock_size=512) as file:
         file.attrs.update(
             {
                 "encoding-type": "MuData",
@@ -345,7 +382,7 @@ def h5mu_file(path: str | os.PathLike, obs: pd.DataFrame, uns: Mapping[str, Any]
         yield file
         names = [name for name in MODALITIES if name in file["mod"]]
         file["mod"].attrs["mod-order"] = np.array(names, dtype=h5py.string_dtype())
-        indices = [np.asarray(file[f"mod/{name}/var/_index"][:]).astype(str) for name in names]
+        indices = [file[f"mod/{name}/var/_index"].asstr()[:].astype(str) for name in names]
         del file["var"]
         merged = np.concatenate(indices) if indices else np.array([], dtype=object)
         write_elem(file, "var", pd.DataFrame(index=pd.Index(merged.astype(object))), dataset_kwargs=_COMPRESSION)
@@ -440,6 +477,13 @@ class H5mu:
         if "mod" not in self.file or "obs" not in self.file:
             self.file.close()
             raise InputError(f"{self.path}: no MuData file (groups 'mod' and 'obs' are missing)")
+        if _text(self.file.attrs.get("encoder")) == "mosaicbench":
+            written = _text(self.file.attrs.get("encoder-version"))
+            try:
+                check_schema({"schema_version": int(written) if written.isdecimal() else written}, self.path)
+            except InputError:
+                self.file.close()
+                raise
 
     def __enter__(self) -> "H5mu":
         return self
@@ -492,7 +536,8 @@ class H5mu:
     def counts(self, modality: str, rows: np.ndarray | None = None) -> sp.csr_matrix:
         """Counts of `modality`: all rows, or those at the positions `rows` (in that order), CSR float32.
 
-        Rows are streamed from disk in runs, so that memory grows with what is asked for and not with the file.
+        Rows are streamed from disk in runs of chunks that hold some of them, so that memory and seconds grow with what
+        is asked for and not with the file.
         """
         from anndata.io import read_elem, sparse_dataset
 
@@ -513,7 +558,8 @@ class H5mu:
         np.cumsum(lengths, out=result[1:])
         indices = np.empty(result[-1], dtype=matrix["indices"].dtype)
         data = np.empty(result[-1], dtype=np.float32)
-        for run in _runs(rows[order], indptr):
+        chunk = max((matrix[name].chunks or (_SECTOR,))[0] for name in ("indices", "data"))
+        for run in _runs(rows[order], indptr, chunk):
             first, last = rows[order[run[0]]], rows[order[run[-1]]]
             low, high = indptr[first], indptr[last + 1]
             block_indices, block_data = matrix["indices"][low:high], matrix["data"][low:high]
@@ -524,11 +570,26 @@ class H5mu:
         return sp.csr_matrix((data, indices, result), shape=(len(rows), n_features))
 
 
-def _runs(sorted_rows: np.ndarray, indptr: np.ndarray, budget: int = 1 << 22) -> Iterator[tuple[int, int]]:
-    """Split sorted row numbers into (first, last) runs whose span on disk stays under `budget` values."""
+def _text(attribute: Any) -> str:
+    return attribute.decode("utf-8", "replace") if isinstance(attribute, bytes) else str(attribute)
+
+
+_SECTOR = 4096
+"""Values that are worth reading in vain where a file is not chunked, rather than seeking past them."""
+
+
+def _runs(sorted_rows: np.ndarray, indptr: np.ndarray, chunk: int, budget: int = 1 << 22) -> Iterator[tuple[int, int]]:
+    """Split sorted row numbers into (first, last) runs, each of one read.
+
+    A run's span on disk stays under `budget` values (one row may exceed it), and no chunk of `chunk` values is in it
+    that holds nothing of its rows: a compressed chunk is unpacked whole, and ten thousand cells of a million lie in a
+    quarter of the chunks.
+    """
+    first, behind = indptr[sorted_rows], indptr[sorted_rows + 1]
+    skipped = first[1:] // chunk > (behind[:-1] - 1) // chunk + 1
     start = 0
     for stop in range(1, len(sorted_rows) + 1):
-        if stop == len(sorted_rows) or indptr[sorted_rows[stop] + 1] - indptr[sorted_rows[start]] > budget:
+        if stop == len(sorted_rows) or skipped[stop - 1] or behind[stop] - first[start] > budget:
             yield start, stop - 1
             start = stop
 
@@ -561,13 +622,33 @@ def read_h5mu(path: str | os.PathLike) -> Multimodal:
 
 def check_schema(facts: dict[str, Any], path: str | os.PathLike) -> dict[str, Any]:
     """Refuse a file of another schema version, with the remedy."""
-    version = facts.get("schema_version")
+    version = facts.get("schema_version") if isinstance(facts, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{path}: schema version {version!r}, this MosaicBench reads {SCHEMA_VERSION}; "
             "choose a new results_dir or delete the file to have it made anew (CHANGELOG.md says what changed)"
         )
     return facts
+
+
+def check_results(folder: str | os.PathLike) -> None:
+    """Refuse a study's folder whose tables another schema version wrote; its plan and its provenance say which.
+
+    Raises
+    ------
+    InputError
+        With the remedy. A folder with neither file (tables alone) is let pass.
+    """
+    for name in ("plan.json", "provenance.json"):
+        path = Path(folder) / name
+        if not path.is_file():
+            continue
+        facts = read_json(path)
+        if not isinstance(facts, dict):
+            raise InputError(f"{path}: holds no JSON object; delete it and run again to make it anew")
+        # Provenance has named the version since version 1 was current: without one, it is of that version.
+        version = facts.get("schema_version", 1 if name == "provenance.json" else None)
+        check_schema({"schema_version": version}, path)
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -602,7 +683,7 @@ def write_embedding(path: str | os.PathLike, embedding: Embedding) -> None:
     if embedding.components is not None:
         obs["component"] = np.asarray(embedding.components, dtype=np.int64)
     values = np.ascontiguousarray(embedding.values, dtype=np.float32)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         write_elem(file, "X", values)
         write_elem(file, "obs", obs)
@@ -725,4 +806,7 @@ def read_record(path: str | os.PathLike) -> RunRecord:
     unknown = set(facts) - known
     if unknown:
         raise InputError(f"{path}: unknown key {sorted(unknown)[0]!r} in the run record; delete it and run again")
-    return RunRecord(**facts)
+    try:
+        return RunRecord(**facts)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: no run record ({error}); delete it and run again") from error

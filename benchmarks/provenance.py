@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Mapping
 
+from benchmarks.formats import SCHEMA_VERSION
+
 _PACKAGES = (
     "anndata", "faiss-cpu", "igraph", "matplotlib", "mofapy2", "mudata", "muon", "numpy", "pandas", "pyarrow", "scanpy",
     "scikit-learn", "scipy", "scvi-tools", "snakemake", "torch", "umap-learn",
@@ -20,6 +22,7 @@ def provenance(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Versions, commit, configuration, seeds, date and machine, as JSON-like facts."""
     runs = plan["runs"]
     return {
+        "schema_version": SCHEMA_VERSION,
         "study": plan["study"],
         "description": plan["description"],
         "config": plan["config"],

@@ -47,6 +47,11 @@ def ranks(labels: pd.Series, generator: np.random.Generator, stratified: bool) -
     return rank
 
 
+def n_test_cells(n_cells: int, test_fraction: float) -> int:
+    """Number of test cells of a data set of `n_cells`: ``round(test_fraction * n_cells)``, halves upwards."""
+    return int(np.floor(test_fraction * n_cells + 0.5))
+
+
 def choose_test(labels: pd.Series, spec: "DesignSpec") -> np.ndarray:
     """Positions of the test cells, increasing: ``round(test_fraction * n)`` cells of the data set.
 
@@ -55,7 +60,7 @@ def choose_test(labels: pd.Series, spec: "DesignSpec") -> np.ndarray:
     """
     if not spec.test_fraction:
         return np.zeros(0, dtype=np.int64)
-    count = int(np.floor(spec.test_fraction * len(labels) + 0.5))
+    count = n_test_cells(len(labels), spec.test_fraction)
     return np.flatnonzero(ranks(labels, spec.generator("test"), stratified=True) < count)
 
 

@@ -21,26 +21,31 @@ COLUMNS = (
     "y",
     "cell_type",
     "batch",
+    "condition",
     "group",
 )
 """Columns of the table of UMAPs: one row an observation of an embedding."""
 
 
 def choose_runs(runs: pd.DataFrame, max_embeddings: int | None = None) -> pd.DataFrame:
-    """The runs to draw: successful ones of the first replicate and seed, at each data set's largest size.
+    """The runs to draw: successful ones of the first replicate and seed, at each data set's largest and smallest size.
 
-    All variants of a design are drawn or none, so that they can be compared. When `max_embeddings` allows only some
-    designs, fractions far apart are taken first (lowest, highest, then between), data sets in turn; the first design
-    is always drawn.
+    All variants of a design are drawn or none, so that they can be compared. The smallest size is drawn at the lowest
+    fraction alone, beside the largest: what more cells do. When `max_embeddings` allows only some designs, fractions
+    far apart are taken first (lowest, highest, then between), data sets in turn; the first design is always drawn.
     """
     ok = runs[(runs["status"] == "ok") & runs["embedding"].notna()]
     chosen = []
     for _, part in ok.groupby("dataset", sort=True):
-        part = part[part["n_cells"] == part["n_cells"].max()]
-        part = part[part["replicate"] == part["replicate"].min()]
-        part = part[part["seed"] == part["seed"].min()]
-        fractions = _far_apart(sorted(part["unpaired_fraction"].unique()))
-        chosen += [(turn, part[part["unpaired_fraction"] == fraction]) for turn, fraction in enumerate(fractions)]
+        smallest, largest = part["n_cells"].min(), part["n_cells"].max()
+        designs = [(largest, fraction) for fraction in _far_apart(_fractions(part, largest))]
+        if smallest < largest:
+            designs.insert(1, (smallest, _fractions(part, smallest)[0]))
+        for turn, (size, fraction) in enumerate(designs):
+            design = part[(part["n_cells"] == size) & (part["unpaired_fraction"] == fraction)]
+            # The first replicate and seed of every design: one of them may have failed at another size.
+            design = design[design["replicate"] == design["replicate"].min()]
+            chosen.append((turn, design[design["seed"] == design["seed"].min()]))
     chosen.sort(key=lambda item: item[0])
     total, kept = 0, []
     for _, part in chosen:
@@ -50,7 +55,13 @@ def choose_runs(runs: pd.DataFrame, max_embeddings: int | None = None) -> pd.Dat
         total += len(part)
     if not kept:
         return ok.iloc[:0]
-    return pd.concat(kept).sort_values(["dataset", "unpaired_fraction", "model", "variant"], ignore_index=True)
+    order = ["dataset", "n_cells", "unpaired_fraction", "model", "variant"]
+    return pd.concat(kept).sort_values(order, ignore_index=True)
+
+
+def _fractions(runs: pd.DataFrame, size: float) -> list:
+    """Unpaired fractions that there are at one size, ascending."""
+    return sorted(runs.loc[runs["n_cells"] == size, "unpaired_fraction"].unique())
 
 
 def _far_apart(values: list) -> list:
@@ -115,7 +126,7 @@ def _labels(path: Path) -> pd.DataFrame:
     with H5mu(path) as file:
         obs = file.obs
     table = pd.DataFrame(index=range(len(obs)))
-    for name in ("cell_type", "batch", "group"):
+    for name in ("cell_type", "batch", "condition", "group"):
         column = obs[name].astype(object).to_numpy() if name in obs else np.full(len(obs), None, dtype=object)
         table[name] = [None if value is None or value != value else str(value) for value in column]
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -107,14 +108,22 @@ class Declaration:
         return None
 
     def hyperparameters(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Defaults with `overrides`; an unknown name, or a value of another type, is an :class:`InputError`."""
+        """Defaults with `overrides`; an unknown name, or a value of another kind, is an :class:`InputError`.
+
+        Another kind is another type, nothing where the default is something, a number that is not finite, or one below
+        zero where the default counts something. Which numbers make sense is otherwise for the model to say.
+        """
         for name, value in overrides.items():
             if name not in self.defaults:
                 raise InputError(
                     f"model {self.name!r} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}"
                 )
             default = self.defaults[name]
-            if default is not None and value is not None and not _same_kind(value, default):
+            if not _finite(value):
+                raise InputError(
+                    f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give finite numbers (the default is {default!r})"
+                )
+            if default is not None and not _same_kind(value, default):
                 raise InputError(
                     f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give {_kind_name(default)} (the default is {default!r})"
                 )
@@ -127,15 +136,26 @@ def _same_kind(value: Any, default: Any) -> bool:
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):
         return isinstance(value, (int, float))
+    if isinstance(default, int):
+        return isinstance(value, int) and (value >= 0 or default <= 0)
     if isinstance(default, (list, tuple)):
         return isinstance(value, (list, tuple))
     return isinstance(value, type(default))
 
 
+def _finite(value: Any) -> bool:
+    """Whether the numbers in `value` are finite, and whole ones of a size that other languages know (64 bits)."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_finite, value))
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return not isinstance(value, float) or math.isfinite(value)
+
+
 def _kind_name(default: Any) -> str:
     names = {
         bool: "true or false",
-        int: "a whole number",
+        int: "a whole number of at least 0" if isinstance(default, int) and default > 0 else "a whole number",
         float: "a number",
         str: "a text",
         list: "a list",

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import tempfile
 import threading
 import time
 import traceback
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ import numpy as np
 
 from benchmarks.errors import InputError
 from benchmarks.formats import (
+    DISK_ERRORS,
     Embedding,
     H5mu,
     Multimodal,
@@ -47,6 +50,7 @@ from benchmarks.formats import (
 )
 from models import devices, environments, registry
 from models.base import Declaration, DivergedError, IntegrationModel, NotAvailableError, may_learn_from
+from models.process_tree import descendants
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTE = 2**20
@@ -60,6 +64,9 @@ TERM_GRACE_SECONDS = 10.0
 MAX_REASON_CHARACTERS = 500
 
 _WORK_VARIABLE = "MOSAICBENCH_WORK"
+_WORK_PREFIX = "mosaicbench-"
+_WORK_LOCK = "lock"
+_RESULT_RESERVE_BYTES = 1 << 16
 
 _PACKAGES = {
     "anndata": "anndata",
@@ -158,6 +165,61 @@ class HarnessError(RuntimeError):
 # --------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _working_folder() -> Iterator[Path]:
+    """A temporary folder that is held by a file lock; those that killed trainings left are removed first.
+
+    Raises
+    ------
+    InputError
+        If there is no place for it.
+    """
+    _sweep_abandoned()
+    try:
+        holder = tempfile.TemporaryDirectory(prefix=_WORK_PREFIX)
+    except OSError as error:
+        raise InputError(f"{tempfile.gettempdir()}: no temporary folder ({error}); free space or set TMPDIR") from error
+    with holder as folder:
+        work = Path(folder)
+        with open(work / "lock.part", "wb") as lock:
+            # A file system without locks has no name for the file, and nothing there is taken for abandoned.
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Under its name it is locked from its first moment.
+                os.replace(work / "lock.part", work / _WORK_LOCK)
+            yield work
+
+
+def _sweep_abandoned() -> None:
+    """Remove working folders whose training was killed, with the processes that it had started outside of its group."""
+    import psutil
+
+    for lock_path in Path(tempfile.gettempdir()).glob(f"{_WORK_PREFIX}*/{_WORK_LOCK}"):
+        with contextlib.suppress(OSError), open(lock_path, "r+") as lock:
+            # The kernel drops the lock of a process that died, however it died.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error, OSError):
+                    if process.environ().get(_WORK_VARIABLE) == str(lock_path.parent):
+                        process.kill()
+            shutil.rmtree(lock_path.parent, ignore_errors=True)
+
+
+def _write_specification(work: Path, specification: dict[str, Any]) -> None:
+    """Write the child's specification, and reserve room for its answer: it has to get through when the disk is full.
+
+    Raises
+    ------
+    InputError
+        If there is no room.
+    """
+    try:
+        (work / "specification.json").write_text(json.dumps(specification), encoding="utf-8")
+        (work / "result.json.part").write_bytes(b" " * _RESULT_RESERVE_BYTES)
+    except OSError as error:
+        raise InputError(f"{work}: cannot be written ({error.strerror}); free space or set TMPDIR") from error
+
+
 def train(job: TrainingJob) -> RunRecord:
     """Train one model in a child process, check and write its outputs, and return the run record.
 
@@ -191,8 +253,7 @@ def train(job: TrainingJob) -> RunRecord:
     if job.truth is not None and not declaration.needs_truth:
         raise InputError(f"model {job.model!r} must not see the truth; leave out --truth")
 
-    with tempfile.TemporaryDirectory(prefix="mosaicbench-") as folder:
-        work = Path(folder)
+    with _working_folder() as work:
         specification = {
             "design": str(Path(job.design).resolve()),
             "truth": None if job.truth is None else str(Path(job.truth).resolve()),
@@ -205,7 +266,7 @@ def train(job: TrainingJob) -> RunRecord:
             "deterministic": job.deterministic,
             "parent": os.getpid(),
         }
-        (work / "specification.json").write_text(json.dumps(specification), encoding="utf-8")
+        _write_specification(work, specification)
         place = environments.locate(declaration.environment)
         if place.python is None:
             print(place.reason, file=sys.stderr, flush=True)
@@ -417,8 +478,11 @@ def _tree_rss_mb(root: Any, tree: set[Any]) -> float:
     """
     import psutil
 
-    with contextlib.suppress(psutil.Error):
-        tree.update(root.children(recursive=True))
+    known = {process.pid for process in tree}
+    # From every process that is known: what lost its parent keeps its own children.
+    for pid in descendants(known) - known:
+        with contextlib.suppress(psutil.Error):
+            tree.add(psutil.Process(pid))
     total = 0
     for process in list(tree):
         try:
@@ -529,12 +593,32 @@ def fit(specification_path: str | os.PathLike) -> int:
         result = {"status": "input_error", "reason": str(error)}
     except NotAvailableError as error:
         result = {"status": "not_available", "reason": _one_line(str(error))}
-    except Exception:
-        result = {"status": "harness_error", "reason": traceback.format_exc()}
-    temporary = work / "result.json.part"
-    temporary.write_text(json.dumps(result), encoding="utf-8")
-    os.replace(temporary, work / "result.json")
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            result = _no_room(work, error)
+        else:
+            result = {"status": "harness_error", "reason": traceback.format_exc()}
+    try:
+        _answer(work, result)
+    except OSError as error:
+        _answer(work, _no_room(work, error))
     return 0
+
+
+def _no_room(work: Path, error: OSError) -> dict[str, Any]:
+    """What to say when the disk takes nothing: a fault of the machine, not of the model."""
+    return {"status": "input_error", "reason": f"{work}: cannot be written ({error}); free space or set TMPDIR"}
+
+
+def _answer(work: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json`` into the room that the parent reserved, and give it its name last."""
+    temporary = work / "result.json.part"
+    content = json.dumps(result).encode()
+    with open(temporary, "r+b" if temporary.exists() else "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        stream.truncate(len(content))
+    os.replace(temporary, work / "result.json")
 
 
 def _die_with_parent(parent: int) -> None:
@@ -633,7 +717,7 @@ def _run(
                     arrays[f"deviation.{modality}"] = np.asarray(prediction.deviation)
     # Everything that the model raises is its result, SystemExit included (mofapy2 calls sys.exit when it gives up).
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
         seconds = time.perf_counter() - wall, _cpu_seconds() - cpu
         status, exhausted = _status_of(error)
@@ -655,7 +739,10 @@ def _run(
         facts["peak_device_mb"] = torch.cuda.max_memory_allocated() / MEGABYTE
     for name, values in arrays.items():
         # An object array would need pickle; the parent refuses it by its text instead.
-        np.save(work / f"{name}.npy", values if values.dtype != object else values.astype(str), allow_pickle=False)
+        values = values if values.dtype != object else values.astype(str)
+        with open(work / f"{name}.npy", "wb") as stream:
+            # Given a file, NumPy writes past Python, and does not say why it failed: a full disk has to be told apart.
+            np.save(types.SimpleNamespace(write=stream.write), values, allow_pickle=False)
     return status, reason, facts, exhausted
 
 

@@ -1,4 +1,4 @@
-"""Commands about a study as a whole: ``python -m workflow {validate,plan,retry-failed} --configfile FILE``."""
+"""Commands about a study as a whole: ``python -m workflow {validate,plan,retry-failed,forget-data} --configfile FILE``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from benchmarks.documents import load_yaml
-from benchmarks.errors import InputError
+from benchmarks.errors import InputError, one_line
 from benchmarks.formats import write_json
 from workflow.configuration import load_study
 from workflow.planning import make_plan
 from workflow.retry import candidates, forget
+from workflow.sources import forget_changed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("validate", "check a study and say what it would run"),
         ("plan", "write the plan of a study as JSON"),
         ("retry-failed", "remove the outputs of runs that failed, so that the next run trains them again"),
+        ("forget-data", "remove all that was made from data sets whose files have been replaced"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument(
@@ -43,15 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     import yaml
 
-    files = options.configfile or ([] if options.config_json else ["config/config.yaml"])
-    config: dict = json.loads(options.config_json) if options.config_json else {}
+    files = options.configfile or ([] if options.config_json is not None else ["config/config.yaml"])
+    config: dict = {} if options.config_json is None else _json_object(options.config_json)
     for file in files:
         config.update(load_yaml(file))
     for item in options.config:
         key, separator, value = item.partition("=")
         if not separator:
             raise InputError(f"--config {item}: give it as KEY=VALUE")
-        config[key] = yaml.safe_load(value)
+        try:
+            config[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            text = " ".join((getattr(error, "problem", None) or str(error)).split())
+            raise InputError(f"--config {one_line(item)[:80]}: not a YAML value ({text}); correct it") from error
     study = load_study(config, files)
     plan = make_plan(study)
     if options.command == "plan":
@@ -65,6 +71,13 @@ def _run(options: argparse.Namespace) -> int:
         )
         return 0
     results_dir = Path(study.results_dir)
+    if options.command == "forget-data":
+        keys = forget_changed(plan, results_dir)
+        for key in keys:
+            print(f"{key}: all that was made from it is removed, and made anew by the next run of the workflow")
+        if not keys:
+            print("no data set has other files than its results were made from")
+        return 0
     found = candidates(plan, results_dir)
     for run, status in found:
         spec = run.design.spec
@@ -72,6 +85,16 @@ def _run(options: argparse.Namespace) -> int:
     forget(plan, [run for run, _ in found], results_dir)
     print(f"{len(found)} of {len(plan.trained)} runs will be trained again by the next run of the workflow")
     return 0
+
+
+def _json_object(text: str) -> dict:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--config-json: not JSON ({error}); give the whole configuration as one object") from error
+    if not isinstance(content, dict):
+        raise InputError("--config-json: no JSON object; give the whole configuration as one")
+    return content
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from typing import Any, Iterable, Mapping
 from benchmarks.datasets.registry import DatasetEntry, load_registry
 from benchmarks.designs import DesignSpec
 from benchmarks.documents import load_yaml, schema_problems
-from benchmarks.errors import InputError, did_you_mean
+from benchmarks.errors import InputError, did_you_mean, one_line
+from benchmarks.formats import check_results
 from models import registry as model_registry
 from models.base import Declaration
 
@@ -60,6 +61,9 @@ DEFAULTS: dict[str, Any] = {
     "limits": {},
     "umaps": {},
 }
+
+MAX_RUNS = 1_000_000
+"""Runs of one study, applicable or not. More are a slip (a list too long, seeds for replicates) and would plan for hours."""
 
 LIMIT_DEFAULTS = {"wall_minutes": 120.0, "memory_mb": 8000}
 UMAP_DEFAULTS = {"max_embeddings": 40, "max_observations": 1500}
@@ -138,7 +142,7 @@ def load_variants(path: str | os.PathLike) -> dict[str, Variant]:
             modalities = tuple(entry["modalities"]) if "modalities" in entry else None
             for key, value in entry.get("hyperparameters", {}).items():
                 for problem in _hyperparameter_problems(declared, key, value):
-                    problems.append(f"{where}.hyperparameters.{key}: {problem}")
+                    problems.append(one_line(f"{where}.hyperparameters.{key}: {problem}"))
             if modalities is not None and set(modalities) not in [set(names) for names in declared.modality_sets]:
                 wanted = " or ".join("+".join(names) for names in declared.modality_sets)
                 problems.append(
@@ -170,7 +174,8 @@ class _Locator:
 
     def __call__(self, key: str, config: Mapping[str, Any]) -> str:
         for file, content in reversed(self.contents):
-            if key not in config or (key in content and content[key] == config[key]):
+            # By their text: a NaN is not equal to itself.
+            if key not in config or (key in content and repr(content[key]) == repr(config[key])):
                 return file
         return "command line (--config)" if self.contents else "configuration"
 
@@ -205,9 +210,14 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
 
     def say(key: str, text: str) -> None:
         top = key.split(".")[0].split("[")[0]
-        problems.append(f"{locate(top, config)}: {key}: {text}")
+        problems.append(one_line(f"{locate(top, config)}: {key}: {text}"))
 
     registry, variants = {}, {}
+    for key in ("datasets_file", "models_file"):
+        if not os.path.isfile(_find(settings[key])):
+            say(key, f"{settings[key]!r}: no such file; correct the path")
+    if problems:
+        raise InputError("\n".join(problems))
     try:
         registry = load_registry(_find(settings["datasets_file"]))
     except InputError as error:
@@ -219,11 +229,14 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
     if problems:
         raise InputError("\n".join(problems))
 
+    for key in ("results_dir", "data_dir", "datasets_file"):
+        for problem in _path_problems(settings[key]):
+            say(key, problem)
     data_dir = settings["data_dir"]
-    if data_dir is not None and not Path(data_dir).is_dir():
+    if data_dir is not None and not os.path.isdir(data_dir):
         say("data_dir", f"{data_dir!r} is no folder; give the folder that holds the data files")
 
-    datasets = []
+    datasets, n_runs = [], 0
     for index, item in enumerate(settings["datasets"]):
         item = {"name": item} if isinstance(item, str) else item
         overrides = {key: value for key, value in item.items() if key not in ("name", "label")}
@@ -238,6 +251,14 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
             say(f"datasets[{index}]", f"data set {label!r} is listed twice; list it once, or give each its own label")
             continue
         designs = {**DESIGN_DEFAULTS, **settings["designs"], **overrides}
+        n_runs += _number_of_designs(designs) * len(settings["models"]) * len(settings["training_seeds"])
+        if n_runs > MAX_RUNS:
+            say(
+                f"datasets[{index}]",
+                f"makes the study {n_runs} runs, more than {MAX_RUNS}; ask for fewer sizes, fractions, replicates, models "
+                "or training_seeds, or make it several studies",
+            )
+            break
         datasets.append(_check_dataset(f"datasets[{index}]", registry[name], label, designs, data_dir, overrides, say))
 
     chosen = []
@@ -265,7 +286,7 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
             )
 
     metrics = _check_metrics(settings["metrics"], say)
-    for problem in _output_problems(settings["results_dir"]) if check_output else ():
+    for problem in _output_problems(settings["results_dir"], settings["study"]) if check_output else ():
         say("results_dir", problem)
     if problems:
         raise InputError("\n".join(dict.fromkeys(problems)))
@@ -294,11 +315,9 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
 
 def _find(path: str) -> Path:
     """A registry file: as given from the working directory or, failing that, from the repository."""
-    return (
-        Path(path)
-        if Path(path).exists() or Path(path).is_absolute()
-        else (ROOT / path if (ROOT / path).exists() else Path(path))
-    )
+    if os.path.exists(path) or os.path.isabs(path):
+        return Path(path)
+    return ROOT / path if os.path.exists(ROOT / path) else Path(path)
 
 
 def _check_dataset(
@@ -363,10 +382,16 @@ def _check_dataset(
         if size is not None and available is not None and size > available - n_test:
             beside = f" beside {n_test} test cells" if n_test else ""
             name = where("n_paired" if designs["n_paired"] else "n_cells")
+            what = f"{size}, the sum with n_unpaired," if designs["n_paired"] else size
             say(
-                name, f"{size} is more than the {available - n_test} cells of data set {entry.name!r}{beside}; lower it"
+                name, f"{what} is more than the {available - n_test} cells of data set {entry.name!r}{beside}; lower it"
             )
     return StudyDataset(entry.name, label, entry, modalities, designs)
+
+
+def _number_of_designs(designs: Mapping[str, Any]) -> int:
+    first, second = ("n_paired", "n_unpaired") if designs["n_paired"] else ("n_cells", "unpaired_fraction")
+    return len(designs[first]) * len(designs[second]) * designs["replicates"]
 
 
 def design_sizes(designs: Mapping[str, Any]) -> list[tuple[int | None, float]]:
@@ -416,17 +441,35 @@ def _check_metrics(metrics: Any, say) -> tuple[str, ...]:
     return tuple(metrics)
 
 
-def _output_problems(results_dir: str) -> Iterable[str]:
-    """Whether a folder can be written: tried on the nearest folder above it that exists, leaving nothing behind."""
+def _path_problems(path: str | None) -> Iterable[str]:
+    """What a path must not have because Snakemake, or a command line, would take it for something else."""
+    if path and ("{" in path or "}" in path):
+        yield f"{path!r} has a brace, which Snakemake takes for a wildcard; choose a path without"
+    if path and not path.isprintable():
+        yield f"{path!r} has a control character; choose a path without"
+    if path and path.startswith("-"):
+        yield f"{path!r} looks like an option of a command; write './{path}'"
+
+
+def _output_problems(results_dir: str, study: str) -> Iterable[str]:
+    """Whether results can go there: no results of another schema version, and a folder that can be written.
+
+    Writing is tried on the nearest folder above it that exists, leaving nothing behind.
+    """
     folder = Path(results_dir)
     if "\0" in results_dir:
         yield f"{results_dir!r} is no path; remove the NUL character"
         return
-    while not folder.exists() and folder != folder.parent:
-        if folder.is_symlink():
+    while not os.path.exists(folder) and folder != folder.parent:
+        # A link that leads nowhere, or a name that no file system takes (too long): no folder can be made of it.
+        if os.path.islink(folder) or len(os.fsencode(folder.name)) > 255:
             break
         folder = folder.parent
-    if not folder.is_dir():
+    try:
+        check_results(Path(results_dir) / study)
+    except InputError as error:
+        yield str(error)
+    if not os.path.isdir(folder):
         yield f"{results_dir!r}: {str(folder)!r} is not a folder; choose another results folder"
         return
     try:

@@ -75,6 +75,11 @@ class Plan:
         """The runs that are applicable."""
         return tuple(run for run in self.runs if run.not_applicable is None)
 
+    @property
+    def digest(self) -> str:
+        """Digest of :meth:`to_mapping`: another one as soon as any run, or what determines it, is another."""
+        return digest(self.to_mapping())
+
     def to_mapping(self) -> dict[str, Any]:
         """What aggregation needs, as JSON: one entry a run, with its paths relative to the results folder."""
         runs = []
@@ -87,6 +92,7 @@ class Plan:
                     "design": spec.name,
                     "n_cells": spec.n_cells,
                     "unpaired_fraction": spec.unpaired_fraction,
+                    "test_fraction": spec.test_fraction,
                     "replicate": spec.replicate,
                     "model": run.variant.model,
                     "variant": run.variant.name,
@@ -117,6 +123,7 @@ class Plan:
 def make_plan(study: Study) -> Plan:
     """Cross data sets, sizes, fractions, replicates, variants and seeds; mark what is not applicable."""
     datasets, designs, runs = {}, {}, {}  # Designs and runs by label and key: two labels may share files.
+    folders: dict[tuple, str] = {}
     for item in study.datasets:
         sources = tuple(str(path) for path in item.entry.local_files(study.data_dir))
         key = f"{item.name}.{digest({**item.entry.identity(), 'schema_version': SCHEMA_VERSION})}"
@@ -129,14 +136,15 @@ def make_plan(study: Study) -> Plan:
                 continue
             designs[item.label, design.key] = design
             for variant, seed in itertools.product(study.variants, study.training_seeds):
-                run = _plan_run(study, design, variant, seed)
+                run = _plan_run(study, design, variant, seed, folders)
                 runs[item.label, run.key] = run
     return Plan(
         study, tuple(datasets.values()), tuple(designs.values()), tuple(runs.values()), metrics_key(study.metrics)
     )
 
 
-def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) -> PlannedRun:
+def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int, folders: dict) -> PlannedRun:
+    """Plan one run; `folders` remembers what variants are called, for that does not depend on the design or the seed."""
     declared = model_registry.declaration(variant.model)
     hyperparameters = declared.hyperparameters(variant.hyperparameters)
     available = design.spec.modalities
@@ -150,6 +158,17 @@ def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) 
     reason = _reason_not_applicable(declared, available, design.spec)
     modalities = declared.modalities_for(available) or ()
     predict = study.predict and declared.predicts
+    named = variant.name, modalities
+    if named not in folders:
+        folders[named] = _run_folder(study, variant, declared, hyperparameters, modalities)
+    key = f"{design.key}/{folders[named]}/seed{seed}"
+    return PlannedRun(key, design, variant, hyperparameters, modalities, seed, predict, study.threads, reason)
+
+
+def _run_folder(
+    study: Study, variant: Variant, declared: Declaration, hyperparameters: dict[str, Any], modalities: tuple[str, ...]
+) -> str:
+    """Folder of a variant's runs in a design's: its name, and a digest of what determines them."""
     identity = {
         "model": variant.model,
         "version": declared.version,
@@ -157,7 +176,7 @@ def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) 
         "modalities": modalities,
         "threads": study.threads,
         "device": study.device,
-        "predict": predict,
+        "predict": study.predict and declared.predicts,
         "schema_version": SCHEMA_VERSION,
     }
     if declared.environment != "main":
@@ -166,8 +185,7 @@ def _plan_run(study: Study, design: PlannedDesign, variant: Variant, seed: int) 
         identity["environment"] = _lock_digest(declared.environment)
     if not study.deterministic and declared.gpu and study.device != "cpu":
         identity["deterministic"] = False
-    key = f"{design.key}/{variant.name}.{digest(identity)}/seed{seed}"
-    return PlannedRun(key, design, variant, hyperparameters, modalities, seed, predict, study.threads, reason)
+    return f"{variant.name}.{digest(identity)}"
 
 
 def _reason_not_applicable(declared: Declaration, available: tuple[str, ...], spec: DesignSpec) -> str | None:

@@ -83,7 +83,7 @@ def _annotate(obs: pd.DataFrame, entry: DatasetEntry, path: Path) -> pd.DataFram
         twice = table.index[table.index.duplicated()][0]
         raise InputError(f"{path}: cell {twice!r} is named twice; remove one line")
     known = obs.index.isin(table.index)
-    if not known.any():
+    if len(obs) and not known.any():
         raise InputError(
             f"{path}: names no cell of the data (first here {table.index[0]!r}, there {obs.index[0]!r}); "
             "make the names equal (mind suffixes such as '-1'), or correct annotations_key"

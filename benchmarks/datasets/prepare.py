@@ -71,7 +71,7 @@ def prepare(
     else:
         paths = fetch(entry, data_dir, output.parent, progress)
         sources = [
-            {"role": role, "name": path.name, "sha256": file_sha256(path)} for role, path in _each_file(entry, paths)
+            {"role": role, "name": path.name, "sha256": file_sha256(path)} for role, path in each_file(entry, paths)
         ]
         with _unpacked(entry, paths, output.parent) as unpacked:
             data, repairs = validate(load(entry, unpacked), entry.where)
@@ -106,7 +106,8 @@ def fetch(
     return paths
 
 
-def _each_file(entry: DatasetEntry, paths: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+def each_file(entry: DatasetEntry, paths: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    """Role and path of each file of a data set, folders taken apart into the files in them."""
     for role, path in sorted(paths.items()):
         if os.path.isdir(path):
             for part, file in find_triplet(path, entry.where).items():
@@ -141,7 +142,14 @@ def _unpacked(entry: DatasetEntry, paths: Mapping[str, Path], folder: Path) -> I
                     f"{folder}: cannot unpack {paths[role].name} here ({error.strerror or error}); free space"
                 ) from error
             places[role] = target
-        yield places
+        try:
+            yield places
+        except InputError as error:
+            # A message is about the file that the user has, not about our copy of it.
+            text = str(error)
+            for role in packed:
+                text = text.replace(str(places[role]), str(paths[role]))
+            raise InputError(text) from error
 
 
 def summarise(

@@ -419,9 +419,12 @@ def _count_cells(format: str, role: str, path: Path, where: str) -> int | None:
             if format == "10x_h5":
                 return int(file["matrix/barcodes"].shape[0])
             return _table_length(file["obs"])
-    except (OSError, EOFError, KeyError, AttributeError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # Whatever a damaged file makes h5py or zlib raise is about that file.
         raise InputError(
-            f"{where}: {path}: not a readable {format} file ({error}); fetch it again or correct format"
+            f"{where}: {path}: not a readable {format} file ({one_line(' '.join(str(error).split()))}); "
+            "fetch it again or correct format"
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import present, umap_legend, umap_panel
+from benchmarks.figures.scatter import at_largest_size, present, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, short
 from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
 from benchmarks.report.study import Study
@@ -43,7 +43,8 @@ def draw(study: Study) -> Figure:
     lines = [
         (name, labels[i : i + columns]) for name, labels in grouped.items() for i in range(0, len(labels), columns)
     ]
-    table = study.umaps.assign(label=study.labels(study.umaps)) if len(study.umaps) else study.umaps
+    table = at_largest_size(study.umaps)
+    table = table.assign(label=study.labels(table)) if len(table) else table
     types = categories(present(table, "cell_type"))
     figure = new_figure(PAGE, 12 + 31 * len(lines))
     grid = figure.subplots(len(lines), columns, squeeze=False)

@@ -23,13 +23,9 @@ from benchmarks.figures import (
     trimodal,
     unpairing,
 )
+from benchmarks.figures.papers import REFERENCES, Reference, names_of
 from benchmarks.figures.values import datasets, sub_study
 from benchmarks.report.study import Study
-
-BROMBACHER = "Brombacher et al. 2022, Frontiers in Molecular Biosciences"
-MULTIVI = "Ashuach et al. 2023, Nature Methods (MultiVI)"
-SCMVP = "Li et al. 2022, Genome Biology (scMVP)"
-MULTIDGD = "Schuster et al. 2024, Nature Communications (multiDGD)"
 
 
 def by_dataset(study: Study) -> dict[str, Study]:
@@ -43,43 +39,41 @@ def whole(study: Study) -> dict[str, Study]:
 
 
 @dataclass(frozen=True)
-class PaperFigure:
-    """One figure of a paper.
+class PaperFigure(Reference):
+    """One figure of a paper, with what draws it.
 
     Attributes
     ----------
-    study
-        Study in ``config/studies`` that it is of; ``<study>_small`` is as good.
-    paper, number
-        Paper, and the figure's number there.
     draw
         Function of a study's tables; returns a matplotlib figure.
     split
         Parts of the study of which one figure each is drawn, by name.
     """
 
-    study: str
-    paper: str
-    number: str
     draw: Callable[[Study], Figure]
     split: Callable[[Study], Mapping[str, Study]] = whole
 
 
+DRAWINGS = {
+    "brombacher_2": (sample_size_tiles.draw_biology,),
+    "brombacher_3": (sample_size_tiles.draw_technical,),
+    "brombacher_4_5": (sample_size_umaps.draw, by_dataset),
+    "brombacher_s1_s2": (sample_size_boxes.draw, by_dataset),
+    "multivi_2": (unpairing.draw, by_dataset),
+    "multivi_s3": (mixing.draw,),
+    "multivi_3_s4": (studies.draw, by_dataset),
+    "multivi_s5": (study_scores.draw,),
+    "multivi_6": (trimodal.draw, trimodal.split),
+    "scmvp_1b": (latent_dimensions.draw,),
+    "scmvp_1c": (scaling.draw,),
+    "scmvp_3abc": (clustering_umaps.draw, by_dataset),
+    "scmvp_3d_4a": (clustering_scores.draw,),
+    "multidgd_2": (multidgd_benchmark.draw,),
+}
+"""What draws each figure, and how its study is split where not one figure holds all."""
+
 FIGURES = {
-    "brombacher_2": PaperFigure("brombacher_sample_size", BROMBACHER, "2", sample_size_tiles.draw_biology),
-    "brombacher_3": PaperFigure("brombacher_sample_size", BROMBACHER, "3", sample_size_tiles.draw_technical),
-    "brombacher_4_5": PaperFigure("brombacher_sample_size", BROMBACHER, "4, 5", sample_size_umaps.draw, by_dataset),
-    "brombacher_s1_s2": PaperFigure("brombacher_sample_size", BROMBACHER, "S1, S2", sample_size_boxes.draw, by_dataset),
-    "multivi_2": PaperFigure("multivi_unpairing", MULTIVI, "2", unpairing.draw, by_dataset),
-    "multivi_s3": PaperFigure("multivi_mixing", MULTIVI, "S3", mixing.draw),
-    "multivi_3_s4": PaperFigure("multivi_studies", MULTIVI, "3, S4", studies.draw, by_dataset),
-    "multivi_s5": PaperFigure("multivi_studies", MULTIVI, "S5, S6c", study_scores.draw),
-    "multivi_6": PaperFigure("multivi_trimodal", MULTIVI, "6, S9", trimodal.draw, trimodal.split),
-    "scmvp_1b": PaperFigure("scmvp_latent_dimensions", SCMVP, "1b", latent_dimensions.draw),
-    "scmvp_1c": PaperFigure("scmvp_scaling", SCMVP, "1c", scaling.draw),
-    "scmvp_3abc": PaperFigure("scmvp_clustering", SCMVP, "3a to c", clustering_umaps.draw, by_dataset),
-    "scmvp_3d_4a": PaperFigure("scmvp_clustering", SCMVP, "3d, 4a", clustering_scores.draw),
-    "multidgd_2": PaperFigure("multidgd_benchmark", MULTIDGD, "2", multidgd_benchmark.draw),
+    name: PaperFigure(**vars(own), **dict(zip(("draw", "split"), DRAWINGS[name]))) for name, own in REFERENCES.items()
 }
 """All figures, in the papers' order."""
 
@@ -92,7 +86,7 @@ def figures_of(study_name: str) -> list[str]:
     InputError
         If there are none.
     """
-    found = [name for name, figure in FIGURES.items() if study_name in (figure.study, f"{figure.study}_small")]
+    found = names_of(study_name)
     if not found:
         known = sorted({figure.study for figure in FIGURES.values()})
         raise InputError(

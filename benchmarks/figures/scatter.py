@@ -61,6 +61,11 @@ def umap_legend(
     )  # fmt: skip
 
 
+def at_largest_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a table of UMAPs at each data set's largest number of cells."""
+    return table[table["n_cells"] == table.groupby("dataset")["n_cells"].transform("max")] if len(table) else table
+
+
 def present(table: pd.DataFrame, column: str) -> list[str]:
-    """Labels that occur, sorted."""
-    return sorted({value for value in table[column] if isinstance(value, str)}) if len(table) else []
+    """Labels that occur, sorted; none where the table lacks the column."""
+    return sorted({value for value in table[column] if isinstance(value, str)}) if column in table else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import GROUP_COLOURS, present, umap_legend, umap_panel
+from benchmarks.figures.scatter import GROUP_COLOURS, at_largest_size, present, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
 from benchmarks.report.study import Study
@@ -31,7 +31,8 @@ def draw(study: Study) -> Figure:
     require_scores(study)
     order = variants(study, ORDER)
     order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
-    table = study.umaps.assign(label=study.labels(study.umaps)) if len(study.umaps) else study.umaps
+    table = at_largest_size(study.umaps)
+    table = table.assign(label=study.labels(table)) if len(table) else table
     colours = {
         "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
         "cell_type": categories(present(table, "cell_type")),

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.errors import InputError
-from benchmarks.figures.scatter import GROUP_COLOURS, present, umap_legend, umap_panel
+from benchmarks.figures.scatter import GROUP_COLOURS, at_largest_size, present, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.tiles import tiles
 from benchmarks.figures.values import (
@@ -36,6 +36,9 @@ METRICS = (
     "modality_enrichment", "ilisi_modality",
 )  # fmt: skip
 COLUMNS = (("group", "modalities"), ("batch", "batch"), ("cell_type", "cell type"))
+"""Columns of UMAPs: label and heading. Where cells have a condition it takes the place of modalities in a-c, which are all alike there."""
+
+CONDITION = ("condition", "condition")
 
 
 def split(study: Study) -> dict[str, Study]:
@@ -70,20 +73,22 @@ def draw(study: Study) -> Figure:
     named = {design: name for name in datasets(study) for design in DESIGNS if re.search(rf"(^|_){design}$", name)}
     order = variants(study, ORDER)
     order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
-    table = study.umaps
+    table = at_largest_size(study.umaps)
     colours = {
         "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
         "batch": categories(present(table, "batch")),
         "cell_type": categories(present(table, "cell_type")),
+        "condition": categories(present(table, "condition")),
     }
     rows = [(letter, models, "complete") for letter, models in METHODS]
     rows += [(letter, METHODS[2][1], design) for letter, design in (("e", "pairs"), ("f", "every_combination"))]
     tall = 34 + 3.2 * len(order) * len(named)
     figure = new_figure(PAGE, 152 + tall)
     upper, middle, lower = figure.subfigures(3, 1, height_ratios=(86, tall, 66))
-    _umaps(upper, study, rows[:3], named, colours)
+    columns = (CONDITION, *COLUMNS[1:]) if colours["condition"] else COLUMNS
+    _umaps(upper, study, rows[:3], named, colours, columns)
     _scores(middle, study, named, order)
-    _umaps(lower, study, rows[3:], named, colours)
+    _umaps(lower, study, rows[3:], named, colours, COLUMNS)
     notes = [
         "a-c: all modalities in every cell; d: medians over replicates; e: two of three modalities; f: every combination."
     ]
@@ -91,15 +96,17 @@ def draw(study: Study) -> Figure:
     return figure
 
 
-def _umaps(figure, study: Study, rows: list, named: dict[str, str], colours: dict[str, dict[str, str]]) -> None:
+def _umaps(
+    figure, study: Study, rows: list, named: dict[str, str], colours: dict[str, dict[str, str]], columns: tuple
+) -> None:
     """A row of panels a (letter, models, design), the first of the models that the study has."""
-    grid = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
-    known, table = set(study.variants["model"]), study.umaps
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    known, table = set(study.variants["model"]), at_largest_size(study.umaps)
     for number, (panels, (letter, models, design)) in enumerate(zip(grid, rows)):
         model = next((model for model in models if model in known), models[0])
         part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))] if len(table) else table
         panel_letter(panels[0], letter)
-        for axes, (column, heading) in zip(panels, COLUMNS):
+        for axes, (column, heading) in zip(panels, columns):
             if number == 0:
                 axes.set_title(heading)
             if number == len(rows) - 1:
@@ -110,7 +117,10 @@ def _umaps(figure, study: Study, rows: list, named: dict[str, str], colours: dic
                 empty_panel(axes, _why(study, model, named.get(design), design, known))
                 axes.set_box_aspect(1)
         panels[0].set_ylabel(f"{short(model, 18)}\n{design.replace('_', ' ')}\nUMAP 2")
-    shown = ((COLUMNS[1], "upper"), (COLUMNS[2], "lower")) if len(rows) == 3 else ((COLUMNS[0], "upper"),)
+    upper, lower = ((columns[1], "upper"), (columns[2], "lower")), ((columns[0], "upper"),)
+    shown = upper if len(rows) == 3 else lower
+    if columns[0] == CONDITION:
+        shown = ((CONDITION, "center"), *shown)
     for (column, heading), place in shown:
         if colours[column]:
             umap_legend(figure, colours[column], heading, location=f"outside right {place}")

@@ -59,19 +59,27 @@ def save(drawn: Figure, stem: str | os.PathLike) -> list[Path]:
     with matplotlib.rc_context(RC):
         for ending, metadata in METADATA.items():
             path = Path(f"{stem}.{ending}")
-            with atomic_path(path) as temporary:
-                drawn.savefig(temporary, format=ending, metadata=metadata)
+            # Closed here: when writing fails, matplotlib leaves a file open that it opened.
+            with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+                drawn.savefig(stream, format=ending, metadata=metadata)
             paths.append(path)
     return paths
 
 
-def write_figures(study_folder: str | os.PathLike, output: str | os.PathLike, names: Sequence[str] = ()) -> list[Path]:
+def write_figures(
+    study_folder: str | os.PathLike,
+    output: str | os.PathLike,
+    names: Sequence[str] = (),
+    skipped: list[str] | None = None,
+) -> list[Path]:
     """Draw the figures of the study in `study_folder` (its tables as :func:`read_study` wants them).
 
     Parameters
     ----------
     names
         Figures to draw, from any study that has their metrics; by default those of the study's name.
+    skipped
+        Where given, a figure for which nothing ran is left out, and why is appended here, in place of an error.
 
     Returns
     -------
@@ -84,11 +92,19 @@ def write_figures(study_folder: str | os.PathLike, output: str | os.PathLike, na
         If tables are missing, nothing ran, or a name is unknown.
     """
     study = read_study(study_folder)
-    require_scores(study)
+    if skipped is None:
+        require_scores(study)
     chosen = [(name, figure(name)) for name in names] or [(name, figure(name)) for name in figures_of(study.name)]
     paths: list[Path] = []
     for name, declared in chosen:
-        for part, drawn in draw_parts(declared, study).items():
+        try:
+            parts = draw_parts(declared, study)
+        except InputError as error:
+            if skipped is None:
+                raise
+            skipped.append(f"{name}: {error}")
+            continue
+        for part, drawn in parts.items():
             # A label of a data set becomes part of a file's name: nothing but letters that every file system takes.
             suffix = re.sub(r"[^A-Za-z0-9_+-]+", "-", part)[:80]
             stem = Path(output) / (f"{name}.{suffix}" if suffix else name)

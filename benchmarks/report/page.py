@@ -19,6 +19,7 @@ SECTIONS = (
     "ranking",
     "curves",
     "advice",
+    "figures",
     "claims",
     "embeddings",
     "cost",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.errors import InputError
-from benchmarks.formats import SCORE_COLUMNS, read_json, read_table
+from benchmarks.formats import SCORE_COLUMNS, check_results, read_json, read_table
 from benchmarks.statistics.keys import CONDITION, CONTROLS, VARIANT, metric_declarations
 from benchmarks.statistics.ranking import rank
 from benchmarks.statistics.summary import COSTS, flags, summarise, summarise_cost
@@ -44,6 +44,8 @@ class Study:
         Table of :func:`benchmarks.umaps.compute_umaps`; empty if there is none.
     metrics
         Metric declarations.
+    figures
+        Pictures (PNG) of the papers' figures, drawn from these tables.
     """
 
     scores: pd.DataFrame
@@ -51,6 +53,7 @@ class Study:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     umaps: pd.DataFrame = field(default_factory=pd.DataFrame)
     metrics: Mapping[str, Any] | None = None
+    figures: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         self.metrics = metric_declarations(self.metrics)
@@ -119,7 +122,8 @@ class Study:
 
 
 def read_study(folder: str | os.PathLike, metrics: Mapping[str, Any] | None = None) -> Study:
-    """Read the tables of a study: ``scores``, ``runs`` (each ``.parquet`` or ``.tsv``), ``umaps``, ``provenance.json``.
+    """Read the tables of a study: ``scores``, ``runs`` (each ``.parquet`` or ``.tsv``), ``umaps``, ``provenance.json``,
+    and note the pictures in ``figures/``.
 
     Raises
     ------
@@ -127,6 +131,7 @@ def read_study(folder: str | os.PathLike, metrics: Mapping[str, Any] | None = No
         If there are no scores or runs, or a column is missing.
     """
     folder = Path(folder)
+    check_results(folder)
     scores, runs, umaps = (_table(folder, name) for name in ("scores", "runs", "umaps"))
     for name, table, columns in (("scores", scores, SCORE_COLUMNS), ("runs", runs, RUN_COLUMNS)):
         if table is None:
@@ -147,7 +152,8 @@ def read_study(folder: str | os.PathLike, metrics: Mapping[str, Any] | None = No
         runs[column] = pd.to_numeric(runs[column], errors="coerce")
     path = folder / "provenance.json"
     provenance = read_json(path) if path.is_file() else {}
-    return Study(scores, runs, provenance, pd.DataFrame() if umaps is None else umaps, metrics)
+    figures = tuple(sorted((folder / "figures").glob("*.png")))
+    return Study(scores, runs, provenance, pd.DataFrame() if umaps is None else umaps, metrics, figures)
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame | None:

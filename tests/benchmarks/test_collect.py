@@ -56,6 +56,16 @@ def test_every_run_and_metric_has_a_row(tmp_path):
     assert not runs["collapsed"].any() and runs["collapsed"].dtype == bool
 
 
+def test_cells_to_test_on_are_not_counted(tmp_path):
+    plan = make_results(tmp_path)
+    for entry in plan["runs"]:
+        entry["test_fraction"] = 0.1
+    plan["runs"][0]["n_cells"] = 200  # a stated number leaves them out already
+    scores, runs, _ = collect(plan, tmp_path)
+    assert runs["n_cells"].tolist() == [200, 289, 289], "321 cells, of which round(32.1) are for testing"
+    assert set(scores["n_cells"]) == {200, 289}
+
+
 def test_missing_scores_are_a_fault_and_named(tmp_path):
     plan = make_results(tmp_path)
     (tmp_path / "pca.tsv").unlink()

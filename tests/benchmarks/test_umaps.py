@@ -16,17 +16,38 @@ def run_rows(**fixed) -> list[dict]:
     return [{**row, **fixed}]
 
 
-def test_first_replicate_and_seed_of_the_largest_size():
+def test_first_replicate_and_seed_of_the_largest_and_the_smallest_size():
     rows = [
         row
-        for size in (50, 100)
+        for size in (50, 70, 100)
         for replicate in (0, 1)
         for seed in (0, 1)
         for row in run_rows(n_cells=size, replicate=replicate, seed=seed)
     ]
     rows += run_rows(model="wnn", variant="wnn", status="failed")
     chosen = choose_runs(pd.DataFrame(rows))
-    assert chosen[["n_cells", "replicate", "seed", "model"]].values.tolist() == [[100, 0, 0, "pca"]]
+    assert chosen[["n_cells", "replicate", "seed", "model"]].values.tolist() == [
+        [50, 0, 0, "pca"],
+        [100, 0, 0, "pca"],
+    ]
+    # The largest size comes first where there is place for one design only; a size's own first seed where seed 0 failed.
+    runs = pd.DataFrame(rows)
+    assert choose_runs(runs, 1)["n_cells"].tolist() == [100]
+    runs.loc[(runs["n_cells"] == 50) & (runs["seed"] == 0), "status"] = "failed"
+    assert choose_runs(runs)[["n_cells", "seed"]].values.tolist() == [[50, 1], [100, 0]]
+
+
+def test_the_smallest_size_is_drawn_at_the_lowest_fraction_alone():
+    rows = [
+        row
+        for size in (50, 100)
+        for fraction in (0.25, 0.75)
+        for row in run_rows(n_cells=size, unpaired_fraction=fraction)
+    ]
+    drawn = choose_runs(pd.DataFrame(rows))[["n_cells", "unpaired_fraction"]].values.tolist()
+    assert drawn == [[50, 0.25], [100, 0.25], [100, 0.75]]
+    # Of two, what more cells do is shown rather than another fraction.
+    assert choose_runs(pd.DataFrame(rows), 2)["n_cells"].tolist() == [50, 100]
 
 
 def test_few_pictures_show_fractions_far_apart_and_whole_designs():

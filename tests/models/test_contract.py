@@ -193,7 +193,6 @@ class TestDeclaration:
             {"free": 3},
             {"free": "x"},
             {"layers": (3,)},
-            {"n": None},
         ],
     )
     def test_good_values(self, good):

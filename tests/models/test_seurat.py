@@ -173,7 +173,7 @@ class TestActivity:
         design, _ = make(("rna", "atac"), 0.0, 60)
         assert activity_without_rna(design, 4) is None
         design, _ = make(("rna", "atac"), 0.95, 60)
-        with pytest.raises(InputError, match="rna.var and atac.var the columns chrom, start, end"):
+        with pytest.raises(InputError, match=r"rna.var and atac.var the columns chrom, start, end"):
             activity_without_rna(design, 4)
 
 

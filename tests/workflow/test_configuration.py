@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 from benchmarks.documents import load_yaml
 from benchmarks.errors import InputError
+from models import registry
 from workflow.configuration import load_study, load_variants
 from workflow.planning import check_sources, make_plan, metrics_key
 
@@ -246,6 +248,18 @@ def test_plan_marks_what_is_not_applicable_and_shares_paths_between_studies(tmp_
     moved = {run.key for run in first.runs} - {run.key for run in changed.runs}
     assert {key.split("/")[2].split(".")[0] for key in moved} == {"pca"}
     assert first.metrics_key != metrics_key(("nmi_leiden",))
+
+
+def test_another_version_of_a_model_is_another_plan(tmp_path, monkeypatch):
+    """The configuration is the same, and tables made of the runs before would be of a model that is no more."""
+    study = load(tmp_path)
+    before = make_plan(study)
+    assert make_plan(study).digest == before.digest
+    newer = dataclasses.replace(registry.declaration("pca"), version=99)
+    known = registry.declaration
+    monkeypatch.setattr(registry, "declaration", lambda name: newer if name == "pca" else known(name))
+    after = make_plan(study)
+    assert {run.key for run in before.runs} != {run.key for run in after.runs} and before.digest != after.digest
 
 
 def test_ten_thousand_runs_have_ten_thousand_folders(tmp_path):

@@ -1,7 +1,8 @@
-"""What a training asks for: a GPU where it can use one, and the conda environment of its model."""
+"""What jobs ask for: memory and time by the data and the attempt, a GPU where one can be used, a model's environment."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,11 @@ import sys
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.end_to_end]
+from benchmarks.designs import DesignSpec
+from workflow import resources
+from workflow.configuration import load_study
+from workflow.planning import PlannedDesign, make_plan
+from workflow.resources import Size
 
 STUDY = {
     "study": "tiny", "datasets": ["simulated_tiny"], "designs": {"n_cells": [120]}, "models": ["random", "multivi", "seurat-wnn"],
@@ -60,19 +65,23 @@ def asked(text: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.end_to_end
 def test_auto_asks_for_a_gpu_where_there_is_one(plan):
     assert asked(plan("--dry-run")) == {"random": 0, "multivi": 1, "seurat-wnn": 0}
 
 
+@pytest.mark.end_to_end
 def test_cpu_asks_for_none(plan):
     assert set(asked(plan("--dry-run", device="cpu")).values()) == {0}
 
 
+@pytest.mark.end_to_end
 def test_each_model_has_its_conda_environment(plan):
     text = plan("--sdm", "conda", "--list-conda-envs")
     assert set(re.findall(r"/envs/(\S+)\.yaml", text)) == {"main", "seurat"}
 
 
+@pytest.mark.end_to_end
 @pytest.mark.slow
 def test_so_many_trainings_share_the_devices(plan):
     """Two devices, three trainings each; the command line says otherwise."""
@@ -85,3 +94,146 @@ def provided(text: str) -> int:
     """The total of `gpu` by which Snakemake schedules."""
     (line,) = [line for line in text.splitlines() if line.startswith("Provided resources:")]
     return int(re.search(r"gpu\W[^0-9]*(\d+)", line)[1])
+
+
+# ---- Memory and time ---------------------------------------------------------------------------------------------
+
+SMALL, LARGE = Size(500, 2_000, 0.1), Size(100_000, 30_000, 0.1)
+LIMIT_MB, LIMIT_MINUTES = 50_000, 10_000
+
+REQUESTS = {
+    "data set, memory": lambda size, attempt: resources.dataset_memory_mb(size.n_nonzero / 2**20, attempt),
+    "data set, time": lambda size, attempt: resources.dataset_minutes(size.n_nonzero / 2**20, attempt),
+    "design, memory": resources.design_memory_mb,
+    "design, time": resources.design_minutes,
+    "training, memory": lambda size, attempt: resources.training_memory_mb(size, LIMIT_MB, attempt),
+    "training, time": lambda size, attempt: resources.training_minutes(size, LIMIT_MINUTES, attempt),
+    "score, memory": lambda size, attempt: resources.score_memory_mb(size, False, attempt),
+    "score, time": resources.score_minutes,
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_requests_grow_with_the_data_and_with_the_attempt(name):
+    request = REQUESTS[name]
+    assert 0 < request(SMALL, 1) < request(LARGE, 1)
+    assert request(SMALL, 1) < request(SMALL, 2) < request(SMALL, 3)
+    assert all(isinstance(request(size, attempt), int) for size in (SMALL, LARGE) for attempt in (1, 2, 3))
+
+
+def test_trainings_grow_with_cells_and_with_features():
+    def both(size):
+        return resources.training_memory_mb(size, LIMIT_MB), resources.training_minutes(size, LIMIT_MINUTES)
+
+    first, cells, features = both(SMALL), both(Size(50_000, 2_000, 0.1)), both(Size(500, 200_000, 0.1))
+    assert first[0] < cells[0] and first[1] < cells[1] and cells == features
+
+
+def test_a_training_never_asks_for_more_than_its_limits_and_at_last_for_all_of_them():
+    """What runs beside the model comes on top: a job must not be killed before the training's supervisor acts."""
+    for attempt in (1, 2, 3, 4):
+        assert resources.training_memory_mb(LARGE, 3000, attempt) == 3000 + resources.JOB_MB
+        assert resources.training_minutes(LARGE, 5.5, attempt) == 6 + resources.MARGIN_MINUTES
+    assert resources.training_memory_mb(SMALL, LIMIT_MB, 3) == LIMIT_MB + resources.JOB_MB
+    assert resources.training_minutes(SMALL, LIMIT_MINUTES, 3) == LIMIT_MINUTES + resources.MARGIN_MINUTES
+
+
+@pytest.mark.parametrize(
+    "n_observations, n_features, peak_mb, minutes",
+    [
+        (200, 192, 427, 0.1),  # multidgd
+        (1600, 5021, 461, 0.3),  # mofa
+        (2000, 4981, 592, 3.8),  # scmm
+        (2000, 4981, 632, 1.0),  # scmvp
+        (1000, 5021, 974, 7.7),  # scmidas
+        (400, 5021, 1478, 1.0),  # scglue
+        (500, 1728, 792, 2.1),  # mowgli's memory, scmidas' time
+    ],
+)
+def test_the_first_attempt_holds_what_was_measured(n_observations, n_features, peak_mb, minutes):
+    size = Size(n_observations, n_features, 0.1)
+    assert resources.training_memory_mb(size, LIMIT_MB) - resources.JOB_MB >= peak_mb
+    assert resources.training_minutes(size, LIMIT_MINUTES) >= minutes
+
+
+@pytest.mark.parametrize(
+    "n_observations, peak_mb, seconds", [(500, 309, 2.3), (100_000, 1522, 112), (1_000_000, 4453, 2207)]
+)
+def test_scoring_asks_for_what_it_took(n_observations, peak_mb, seconds):
+    size = Size(n_observations, 2_000, 0.1)
+    assert resources.score_memory_mb(size, False) - resources.JOB_MB >= peak_mb
+    assert resources.score_minutes(size) * 60 >= seconds
+    assert resources.score_memory_mb(size, True) > resources.score_memory_mb(size, False)
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A study of a simulated data set, its sizes, and where the summary of the data set goes."""
+    study = load_study(
+        {**STUDY, "results_dir": str(tmp_path), "designs": {"n_cells": [120, "all"], "unpaired_fraction": [0.5]}}, []
+    )
+    plan = make_plan(study)
+    return plan, resources.Sizes(study), tmp_path / "shared" / "datasets" / plan.datasets[0].key / "summary.json"
+
+
+def test_the_size_of_a_data_set_is_declared_or_guessed_until_it_is_prepared(planned):
+    plan, sizes, summary = planned
+    dataset = plan.datasets[0]
+    assert sizes.dataset(dataset) == Size(200, resources.UNKNOWN_FEATURES, resources.UNKNOWN_DENSITY)
+    summary.parent.mkdir(parents=True)
+    facts = {
+        "n_cells": 198,
+        "n_features": {"rna": 60, "atac": 120, "protein": 12},
+        "zero_fraction": {"rna": 0.5, "atac": 0.9, "protein": 0.0},
+    }
+    summary.write_text(json.dumps(facts))
+    size = sizes.dataset(dataset)
+    assert (size.n_observations, size.n_features) == (198, 192)
+    assert size.n_nonzero == 198 * (30 + 12 + 12)
+
+
+def test_the_size_of_a_design_counts_halves_filters_and_test_cells(planned):
+    plan, sizes, summary = planned
+    summary.parent.mkdir(parents=True)
+    facts = {
+        "n_cells": 200,
+        "n_features": {"rna": 60, "atac": 120, "protein": 12},
+        "zero_fraction": {"rna": 0.5, "atac": 0.5, "protein": 0.5},
+    }
+    summary.write_text(json.dumps(facts))
+    observations = sorted(sizes.design(design).n_observations for design in plan.designs)
+    assert observations == [240, 400]  # Half of the cells are three observations each.
+
+    def sized(**changes):
+        spec = DesignSpec("simulated_tiny", **changes)
+        return sizes.design(PlannedDesign("", "", plan.datasets[0], spec))
+
+    assert sized(modalities=("rna", "protein"), n_cells=100).n_features == 72
+    assert sized(modalities=("rna",), features={"rna": {"highly_variable": 20}}).n_features == 20
+    assert sized(modalities=("atac",), features={"atac": {"top_fraction": 0.25}}).n_features == 30
+    assert sized(modalities=("rna",), n_cells=100, test_fraction=0.1).n_observations == 120
+
+
+@pytest.mark.end_to_end
+def test_the_rules_ask_for_it(plan):
+    text = plan("--dry-run", limits={"memory_mb": 2345, "wall_minutes": 7})
+    trainings = [block for block in re.split(r"\n(?=\w*rule )", text) if block.startswith("rule train_model")]
+    assert len(trainings) == 3
+    for block in trainings:
+        # The size that is known before there are data: 120 cells of an unknown number of features.
+        size = Size(120, resources.UNKNOWN_FEATURES, resources.UNKNOWN_DENSITY)
+        assert f"mem_mb={resources.training_memory_mb(size, 2345)}," in block
+        assert f"runtime={resources.training_minutes(size, 7)}," in block
+        assert "memory_limit=2345" in block and "wall_seconds=420" in block
+
+
+def test_the_slurm_profile_groups_every_small_rule(root):
+    profile = yaml.safe_load((root / "workflow" / "profiles" / "slurm" / "config.yaml").read_text(encoding="utf-8"))
+    rules = set()
+    for file in (root / "workflow" / "rules").glob("*.smk"):
+        rules |= set(re.findall(r"^rule (\w+):", file.read_text(encoding="utf-8"), flags=re.M))
+    grouped = dict(item.split("=") for item in profile["groups"])
+    assert rules - set(grouped) == {"prepare_dataset", "train_model"} and set(grouped) <= rules
+    assert {item.split("=")[0] for item in profile["group-components"]} <= set(grouped.values())
+    # The third attempt is the one that asks for a study's limits.
+    assert profile["retries"] == resources.LIMIT_ATTEMPT - 1

@@ -1,5 +1,8 @@
 """What several rules need: lookups from a file's folder to what is planned for it, and resources."""
 
+from workflow import resources as requests
+from workflow.slurm import ask_sacct_only_where_it_answers
+
 MAIN_ENVIRONMENT = "../../envs/main.yaml"
 
 # Devices of this machine; on a cluster's head node it says nothing, and the jobs ask by their `gpu` resource.
@@ -11,6 +14,10 @@ if N_DEVICES and workflow.is_main_process and "gpu" not in workflow.global_resou
 DATASETS = {dataset.key: dataset for dataset in PLAN.datasets}
 DESIGNS = {design.key: design for design in PLAN.designs}
 RUNS = {run.key: run for run in PLAN.trained}
+SIZES = requests.Sizes(STUDY)
+
+if workflow.is_main_process:
+    ask_sacct_only_where_it_answers()
 
 
 wildcard_constraints:
@@ -31,9 +38,14 @@ def design_of(wildcards):
     return DESIGNS[f"{wildcards.dataset}/{wildcards.design}"]
 
 
-def cells_of(design):
-    """Number of cells in a design, as far as it is known before the data set is prepared."""
-    return design.spec.n_cells or 10000
+def dataset_size(wildcards):
+    """Cells, features and density of a data set, as far as they are known before it is prepared."""
+    return SIZES.dataset(DATASETS[wildcards.dataset])
+
+
+def design_size(wildcards):
+    """The same of a design."""
+    return SIZES.design(design_of(wildcards))
 
 
 def as_json(value):

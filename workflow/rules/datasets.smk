@@ -4,7 +4,8 @@
 rule prepare_dataset:
     """Load a registered data set, check it and write it in the common format."""
     input:
-        lambda wildcards: DATASETS[wildcards.dataset].sources,
+        # Their checksums tell whether they have changed (workflow/sources.py), not their dates.
+        lambda wildcards: ancient(DATASETS[wildcards.dataset].sources),
     output:
         data=f"{SHARED}/datasets/{{dataset}}/data.h5mu",
         summary=f"{SHARED}/datasets/{{dataset}}/summary.json",
@@ -16,8 +17,12 @@ rule prepare_dataset:
         MAIN_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: requests.dataset_memory_mb(
+            requests.source_mb(DATASETS[wildcards.dataset]), attempt
+        ),
+        runtime=lambda wildcards, attempt: requests.dataset_minutes(
+            requests.source_mb(DATASETS[wildcards.dataset]), attempt
+        ),
         gpu=0,
     params:
         registry=STUDY.datasets_file,

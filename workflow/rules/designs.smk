@@ -16,8 +16,8 @@ rule make_design:
         MAIN_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: (1000 + cells_of(design_of(wildcards)) // 10) * attempt,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: requests.design_memory_mb(dataset_size(wildcards), attempt),
+        runtime=lambda wildcards, attempt: requests.design_minutes(dataset_size(wildcards), attempt),
         gpu=0,
     params:
         spec=lambda wildcards: planning.spec_argument(design_of(wildcards).spec),

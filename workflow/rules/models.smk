@@ -18,10 +18,14 @@ rule train_model:
         environment_of
     threads: STUDY.threads
     resources:
-        mem_mb=STUDY.memory_mb,
-        runtime=int(STUDY.wall_minutes) + 5,
+        mem_mb=lambda wildcards, attempt: requests.training_memory_mb(design_size(wildcards), STUDY.memory_mb, attempt),
+        runtime=lambda wildcards, attempt: requests.training_minutes(
+            design_size(wildcards), STUDY.wall_minutes, attempt
+        ),
         gpu=lambda wildcards: int(uses_gpu(wildcards)),
+        # The limits at which the runner ends a training. They are resources, not params, for a change trains nothing again.
         wall_seconds=max(1, round(STUDY.wall_minutes * 60)),
+        memory_limit=STUDY.memory_mb,
     params:
         truth=lambda wildcards, input: f"--truth {shlex.quote(input.truth)}" if input.truth else "",
         model=lambda wildcards: run_of(wildcards).variant.model,
@@ -36,6 +40,6 @@ rule train_model:
         "python -m models train --design {input.visible:q} {params.truth} --model {params.model:q} "
         "--variant {params.variant:q} --hyperparameters {params.hyperparameters:q} "
         "--modalities {params.modalities:q} --seed {wildcards.seed} --device {params.device} "
-        "--threads {params.threads} --wall-seconds {resources.wall_seconds} --memory-mb {resources.mem_mb} "
+        "--threads {params.threads} --wall-seconds {resources.wall_seconds} --memory-mb {resources.memory_limit} "
         "{params.predict} --embedding {output.embedding:q} --prediction {output.prediction:q} "
         "--record {output.record:q} > {log:q} 2>&1"

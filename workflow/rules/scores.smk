@@ -20,8 +20,10 @@ rule score_run:
         MAIN_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: (1500 + cells_of(design_of(wildcards)) // 5) * attempt,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: requests.score_memory_mb(
+            design_size(wildcards), run_of(wildcards).predict, attempt
+        ),
+        runtime=lambda wildcards, attempt: requests.score_minutes(design_size(wildcards), attempt),
         gpu=0,
     params:
         metrics=chosen_metrics(),

@@ -1,4 +1,25 @@
-"""From the shared scores to one study's tables, statistics and report."""
+"""From the shared scores to one study's tables, statistics, figures and report."""
+
+from benchmarks.figures.papers import names_of
+
+# An input of what reads it, so that a changed claim is tested anew.
+CLAIMS = str(Path(workflow.basedir) / "config" / "claims.yaml")
+
+# The report asks for all of them: what nobody asks for is not made again if the job was killed before it got there.
+STATISTICS = [
+    "summary",
+    "ranking",
+    "comparisons",
+    "mean_ranks",
+    "best",
+    "variance",
+    "variance_trends",
+    "learning_curves",
+    "plateaus",
+    "exchange",
+    "advice",
+    "claims",
+]
 
 
 rule write_plan:
@@ -17,9 +38,10 @@ rule write_plan:
         runtime=10,
         gpu=0,
     params:
-        config=as_json(dict(config)),
-        # Other scores (another metric's code) make another plan although the configuration is the same.
-        metrics=PLAN.metrics_key,
+        # A function: of a text, Snakemake would take braces (in a description) for wildcards.
+        config=lambda wildcards: as_json(dict(config)),
+        # Other runs or scores (a model's or a metric's code) make another plan although the configuration is the same.
+        plan=PLAN.digest,
     shell:
         "python -m workflow plan --config-json {params.config:q} --output {output:q} 2> {log:q}"
 
@@ -62,25 +84,9 @@ rule compute_statistics:
     input:
         scores=f"{FOLDER}/scores.parquet",
         runs=f"{FOLDER}/runs.parquet",
+        claims=CLAIMS,
     output:
-        expand(
-            f"{FOLDER}/{{table}}.{{ending}}",
-            table=[
-                "summary",
-                "ranking",
-                "comparisons",
-                "mean_ranks",
-                "best",
-                "variance",
-                "variance_trends",
-                "learning_curves",
-                "plateaus",
-                "exchange",
-                "advice",
-                "claims",
-            ],
-            ending=["tsv", "parquet"],
-        ),
+        expand(f"{FOLDER}/{{table}}.{{ending}}", table=STATISTICS, ending=["tsv", "parquet"]),
     log:
         f"{FOLDER}/logs/statistics.log",
     benchmark:
@@ -95,7 +101,7 @@ rule compute_statistics:
     params:
         folder=lambda wildcards, input: str(Path(input[0]).parent),
     shell:
-        "python -m benchmarks statistics --study-dir {params.folder:q} 2> {log:q}"
+        "python -m benchmarks statistics --study-dir {params.folder:q} --claims {input.claims:q} 2> {log:q}"
 
 
 rule compute_umaps:
@@ -126,6 +132,37 @@ rule compute_umaps:
         "--max-observations {params.observations} 2> {log:q}"
 
 
+rule draw_figures:
+    """The papers' figures of the study, as vector PDF and PNG; only for the papers' studies."""
+    input:
+        scores=f"{FOLDER}/scores.parquet",
+        runs=f"{FOLDER}/runs.parquet",
+        umaps=f"{FOLDER}/umaps.parquet",
+    output:
+        report(
+            directory(f"{FOLDER}/figures"),
+            patterns=["{figure}.png"],
+            category="Figures",
+            caption="../report/figures.rst",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{FOLDER}/logs/figures.log",
+    benchmark:
+        f"{FOLDER}/logs/figures.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+        gpu=0,
+    params:
+        folder=lambda wildcards, input: str(Path(input[0]).parent),
+    shell:
+        "python -m benchmarks figures --study-folder {params.folder:q} --output {output:q} --skip-empty > {log:q} 2>&1"
+
+
 rule write_report:
     """One self-contained page about the study."""
     input:
@@ -133,8 +170,10 @@ rule write_report:
         runs=f"{FOLDER}/runs.parquet",
         seconds=f"{FOLDER}/metric_seconds.parquet",
         provenance=f"{FOLDER}/provenance.json",
-        statistics=expand(f"{FOLDER}/{{table}}.parquet", table=["summary", "ranking", "comparisons"]),
+        statistics=expand(f"{FOLDER}/{{table}}.parquet", table=STATISTICS),
         umaps=f"{FOLDER}/umaps.parquet",
+        figures=f"{FOLDER}/figures" if names_of(STUDY.name) else [],
+        claims=CLAIMS,
     output:
         report(
             f"{FOLDER}/report.html",

@@ -94,7 +94,7 @@ def _read_matrix(item: h5py.Group | h5py.Dataset, shape: tuple[int, ...]) -> sp.
     form = {"csr": sp.csr_matrix, "csc": sp.csc_matrix}.get(kind.removesuffix("_matrix"))
     if form is None:
         raise InputError(
-            f"{item.file.filename}: {item.name} is stored as {kind!r}, not as csr_matrix, csc_matrix or array"
+            f"{item.file.filename}: {item.name} is stored as {kind!r}; store it as csr_matrix, csc_matrix or array"
         )
     matrix = form((item["data"][:], item["indices"][:], item["indptr"][:]), shape=shape)
     # The pointers come from a file: an index out of range would be read beyond the array later on.
@@ -118,8 +118,57 @@ def check_shape(shape: tuple[int, ...], n_cells: int, n_features: int, where: st
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file to read it; what is none is an :class:`InputError`."""
+    """Open an HDF5 file to read it.
+
+    Raises
+    ------
+    InputError
+        If it is none, if it takes data from other files (HDF5 has three ways to, and each could name any file of this
+        machine), or if it claims more values than its bytes can hold.
+    """
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         raise InputError(f"{path}: not a readable HDF5 file ({error}); fetch or make it again") from error
+    try:
+        _check_confined(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+_CLAIM_BYTES = 2**30
+"""A table or matrix below this size is let pass, whatever its bytes on disk."""
+
+_PACKING = 2000
+"""Values a byte on disk at most: deflate packs a thousandfold."""
+
+
+def _check_confined(file: h5py.File, path: Path) -> None:
+    groups, seen = [file], set()
+    while groups:
+        group = groups.pop()
+        # Hard links may form a cycle.
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        for name in group:
+            link = group.get(name, getlink=True)
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            if isinstance(link, h5py.ExternalLink):
+                raise InputError(f"{where} is a link to another file; write the data into this one")
+            if not isinstance(link, h5py.HardLink):
+                continue
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif isinstance(item, h5py.Dataset):
+                if item.is_virtual or item.external:
+                    raise InputError(f"{where} takes its values from other files; write them into this one")
+                stored = item.id.get_storage_size()
+                if item.nbytes > _CLAIM_BYTES and item.nbytes > _PACKING * stored:
+                    raise InputError(
+                        f"{where} claims {item.nbytes} bytes of values and holds {stored}; fetch or make the file again"
+                    )

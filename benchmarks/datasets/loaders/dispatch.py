@@ -8,7 +8,7 @@ from typing import Mapping
 
 from benchmarks.datasets.loaders.names import with_names
 from benchmarks.datasets.registry import SIDE_TABLES, DatasetEntry
-from benchmarks.errors import InputError
+from benchmarks.errors import InputError, one_line
 from benchmarks.formats import Multimodal
 
 _LOADERS = {
@@ -22,6 +22,10 @@ _LOADERS = {
     "combined": "combined",
 }
 """Format -> module with the function ``read(entry, paths)``."""
+
+
+def _in_a_line(error: Exception) -> str:
+    return one_line(" ".join(str(error).split()))
 
 
 def read_files(entry: DatasetEntry, paths: Mapping[str, Path]) -> Multimodal:
@@ -42,11 +46,16 @@ def read_files(entry: DatasetEntry, paths: Mapping[str, Path]) -> Multimodal:
     loader = importlib.import_module(f"benchmarks.datasets.loaders.{_LOADERS[entry.format]}")
     try:
         data = loader.read(entry, files)
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(
+            f"{listed}: needs more memory than there is ({error}); give the job more, or fetch the file again if that is "
+            "more than it can hold"
+        ) from error
     except Exception as error:  # Whatever a damaged file makes h5py, anndata, zlib or scipy raise is about that file.
         raise InputError(
-            f"{listed}: not readable as {entry.format!r} ({type(error).__name__}: {error}); "
+            f"{listed}: not readable as {entry.format!r} ({type(error).__name__}: {_in_a_line(error)}); "
             f"fetch or make it again, or correct format of data set {entry.name!r}"
         ) from error
     return with_names(entry, data, listed)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import re
 import warnings
 from pathlib import Path
-from typing import Mapping
+from typing import BinaryIO, Mapping
 
 import numpy as np
 import pandas as pd
@@ -145,6 +146,26 @@ def _declared_shape(path: Path) -> tuple[int, int]:
     raise InputError(f"{path}: no line of sizes (features, cells, entries); fetch or make the file again")
 
 
+class _Stream:
+    """A Matrix Market file as scipy's parser may have it.
+
+    Whole numbers are declared as real ones: of 0.5 the parser would silently read 0. And there is nothing but `read`:
+    where it can also seek, the parser ends the whole process when it meets some faults.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._head = re.sub(rb"\binteger\b", b"real", stream.readline(), flags=re.IGNORECASE)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes; of the head line first."""
+        if not self._head:
+            return self._stream.read(size)
+        size = len(self._head) if size < 0 else size
+        part, self._head = self._head[:size], self._head[size:]
+        return part
+
+
 def _read_matrix(path: Path) -> sp.coo_matrix:
     # scipy goes by the ending, we by the content: GEO has gz files without one, and plain files that kept it.
 
@@ -152,7 +173,7 @@ def _read_matrix(path: Path) -> sp.coo_matrix:
 
     with gzip.open(path, "rb") if is_gzip(path) else open(path, "rb") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        matrix = sp.coo_matrix(mmread(stream))
+        matrix = sp.coo_matrix(mmread(_Stream(stream)))
     if np.iscomplexobj(matrix.data):
         raise InputError(f"{path}: holds complex numbers; counts are whole numbers")
     return matrix

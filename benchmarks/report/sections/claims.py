@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Mapping
 
+import pandas as pd
+
 from benchmarks.claims.evaluate import evaluate
 from benchmarks.claims.judgement import ALPHA, CONTRADICTED, LEVEL, MINIMUM, NOT_TESTABLE, SUPPORTED
 from benchmarks.claims.registry import load_claims
@@ -19,16 +21,16 @@ CLASSES = {SUPPORTED: "supported", CONTRADICTED: "contradicted", NOT_TESTABLE: "
 
 
 def section(study: Study) -> Section:
-    """A table a paper: claim, verdict, effect with interval, and what decides it."""
+    """A table a paper of the claims that are decided, and all others, folded, in one list."""
     table = evaluate(load_claims(), study.scores, study.runs, study.metrics)
-    papers = [
-        {"number": place, "title": paper, "rows": [_row(row) for row in part.to_dict("records")]}
-        for place, (paper, part) in enumerate(table.groupby("paper", sort=False), start=1)
-    ]
+    decided = table["verdict"] != NOT_TESTABLE
+    papers, folded = _by_paper(table[decided]), _by_paper(table[~decided])
     counts = table["verdict"].value_counts()
     html = render(
         "claims.html.j2",
         papers=papers,
+        folded=folded,
+        causes=[(cause, int(count)) for cause, count in table.loc[~decided, "cause"].value_counts().items()],
         counts=[(name, int(counts.get(name, 0))) for name in SIGNS],
         total=len(table),
         alpha=ALPHA,
@@ -36,6 +38,14 @@ def section(study: Study) -> Section:
         minimum=MINIMUM,
     )
     return Section("claims", "Claims", html)
+
+
+def _by_paper(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the table of claims under their papers."""
+    return [
+        {"title": paper, "rows": [_row(row) for row in part.to_dict("records")]}
+        for paper, part in table.groupby("paper", sort=False)
+    ]
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ STEPS = 4095
 """Coordinates are rounded to this many steps: finer than any screen shows, and two bytes each."""
 
 LABELS = {"cell_type": "Cell type", "batch": "Batch", "group": "Modality"}
+"""Columns of the table of UMAPs that colour it, with their titles; ``condition`` is for figures."""
 
 
 def section(study: Study) -> Section:
@@ -26,6 +27,8 @@ def section(study: Study) -> Section:
         ["dataset", "n_cells", "unpaired_fraction", "design"], dropna=False, sort=True
     ):
         designs.append(_design(study, key, part))
+    # The script goes to the first design of a data set and fraction: its largest size.
+    designs.sort(key=lambda design: (design["dataset"], -design["cells"], design["fraction"]))
     return Section(
         "embeddings",
         "Embeddings",

@@ -48,6 +48,13 @@ def test_every_verdict_stands_in_words_beside_a_sign(page):
     assert page.html.count("<tr id=") == 3
 
 
+def test_claims_that_are_not_testable_are_folded_into_one_list(page):
+    shown, folded = page.html.split("<details>")
+    assert shown.count("<tr id=") == 2 and folded.count("<tr id=") == 1
+    assert "1 not testable here: missing model (1)" in folded and "C beats A" in folded
+    assert folded.count("<summary>") == 1 and folded.rstrip().endswith("</details>")
+
+
 def test_effects_stand_with_their_interval(page):
     effects = re.findall(r"<td>([+−]0[.]2\d*) [(](\S+) to (\S+)[)]", page.html)
     assert [effect[0][0] for effect in effects] == ["+", "−"]

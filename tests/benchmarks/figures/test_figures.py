@@ -346,6 +346,38 @@ def test_command_draws_the_figures_of_a_study_and_says_what_is_wrong(studies, tm
     assert "study 'mine' has no figures of a paper" in capsys.readouterr().err
 
 
+def test_in_a_workflow_a_study_in_which_nothing_ran_has_an_empty_folder_and_a_reason(studies, tmp_path, capsys):
+    study = studies["scmvp_scaling"]
+    failed = study.runs.assign(status="failed", reason="x")
+    write_study(Study(study.scores.assign(status="missing", value=np.nan), failed), tmp_path)
+    arguments = ["figures", "--study-folder", str(tmp_path), "--output", str(tmp_path / "figures")]
+    assert main(arguments) == 2
+    assert main([*arguments, "--skip-empty"]) == 0
+    assert not list((tmp_path / "figures").iterdir())
+    assert "scmvp_1c: study 'scmvp_scaling_small' has no successful run" in capsys.readouterr().err
+
+
+def test_umaps_of_the_smallest_size_do_not_lie_on_those_of_the_largest(studies):
+    study = studies["multivi_studies"]
+    small = study.umaps.assign(n_cells=1, x=study.umaps["x"] + 100)
+    both = Study(study.scores, study.runs, umaps=pd.concat([small, study.umaps], ignore_index=True))
+    for first, second in zip(
+        draw_parts(FIGURES["multivi_3_s4"], both).values(), draw_parts(FIGURES["multivi_3_s4"], study).values()
+    ):
+        for one, other in zip(panels(first), panels(second)):
+            assert [len(c.get_offsets()) for c in one.collections] == [len(c.get_offsets()) for c in other.collections]
+
+
+def test_conditions_take_the_column_of_modalities_where_all_cells_are_complete(studies):
+    study = studies["multivi_trimodal"]
+    treated = study.umaps.assign(condition=np.where(np.arange(len(study.umaps)) % 2, "control", "stimulated"))
+    figure = draw_parts(FIGURES["multivi_6"], Study(study.scores, study.runs, umaps=treated))[""]
+    headings = [axes.get_title() for axes in panels(figure)]
+    assert headings.count("condition") == 1 and headings.count("modalities") == 1
+    assert "stimulated" in words(figure)
+    assert "condition" not in {axes.get_title() for axes in panels(draw_parts(FIGURES["multivi_6"], study)[""])}
+
+
 def test_full_and_small_studies_have_the_same_figures():
     assert figures_of("scmvp_clustering") == figures_of("scmvp_clustering_small") == ["scmvp_3abc", "scmvp_3d_4a"]
     with pytest.raises(InputError, match="did you mean 'scmvp_scaling'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 
@@ -15,6 +16,7 @@ from benchmarks.errors import InputError
 from benchmarks.formats import write_table
 from benchmarks.report.page import SECTIONS, report_html, write_report
 from benchmarks.report.section import codes, embedded_json, number, numbers
+from benchmarks.report.sections.figures import section as figures_section
 from benchmarks.report.study import Study, read_study
 
 
@@ -120,6 +122,29 @@ def test_provenance_is_complete(html):
         "a fictitious one",
     ):
         assert text in part
+
+
+def test_figures_stand_in_the_page_in_the_papers_order_and_small(small, fictitious_metrics, tmp_path):
+    scores, runs = small
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (1200, 2126, 3)).astype(np.uint8)
+    paths = [tmp_path / name for name in ("multivi_6.a<b>.png", "brombacher_2.png", "somebody_s.png")]
+    for path in paths:
+        Image.fromarray(noise).save(path)
+    study = Study(scores, runs, metrics=fictitious_metrics, figures=tuple(paths))
+    html = figures_section(study).html
+    found = re.findall(r'alt="(Figure [^"]*) of ', html)
+    assert [text.split(" of ")[0] for text in found] == ["Figure 2", "Figure 6, S9: a&lt;b&gt;"]
+    for data, width in re.findall(r'base64,([^"]*)" width="(\d+)"', html):
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert image.format == "PNG" and image.width == int(width) <= 1600
+    assert html == figures_section(study).html
+    many = Study(scores, runs, metrics=fictitious_metrics, figures=(paths[1],) * 20)
+    assert len(figures_section(many).html.encode()) < 8e6 and "Too large for this page" in figures_section(many).html
+    assert (
+        "No paper has a figure of this study" in figures_section(Study(scores, runs, metrics=fictitious_metrics)).html
+    )
 
 
 def test_same_study_same_bytes_in_one_small_file(html, fictitious_study, fictitious_metrics, tmp_path):
