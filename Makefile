@@ -13,7 +13,7 @@ OVERRIDES = $(if $(CONFIG),--config $(CONFIG))
 LOCK_HASH = $(shell sha256sum envs/main.lock | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env envs env-files demo test study dry-run figures retry-failed lint format docs clean
+.PHONY: help setup env envs env-files demo test test-slurm test-faults study dry-run figures retry-failed lint format docs clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -60,9 +60,16 @@ retry-failed: setup  ## Train the failed runs of a study again: make retry-faile
 	@$(RUN) --configfile $(STUDY) $(OVERRIDES) $(ARGS)
 
 test: setup  ## Run the tests
-	@echo "Tests: running (browser, R, SLURM and data tests run where these are there)"
+	@echo "Tests: running (browser, R and data tests run where these are there; those on SLURM by make test-slurm)"
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" \
 	  $(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
+
+test-slurm: setup  ## Test on a SLURM of one node, started for it (root, slurm-wlm, munge; docs/cluster.md)
+	@MOSAICBENCH_TEST_SLURM=1 OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/slurm -s $(ARGS)
+
+test-faults: setup  ## Test what survives kills, full disks, clocks, bad models (tens of minutes; root for the disks; docs/reliability.md)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" \
+	  MOSAICBENCH_FAULTS_TABLE="$(CURDIR)/results/fault_kills.tsv" $(BIN)/python -m pytest -m "faults or not faults" tests/faults $(ARGS)
 
 lint: setup  ## Check the form of the code and the workflow
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile workflow/rules
