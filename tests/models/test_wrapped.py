@@ -41,7 +41,7 @@ ENOUGH = {
     "scmidas": {"max_epochs": 150},
     "univi": {"max_epochs": 200},
     "pamona": {},
-    "mowgli": {"max_iter": 8, "max_iter_inner": 60, "n_top_genes": 800, "n_top_peaks": 600},
+    "mowgli": {"max_iter": 12, "max_iter_inner": 150, "n_top_genes": 400, "n_top_peaks": 600},
     "uniport": {"iteration": 1500},
     "unioncom": {"n_epochs_match": 500, "n_epochs_projection": 40},
     "scbean-davae": {},
