@@ -26,7 +26,7 @@ SECTIONS = (
     "failures",
     "provenance",
 )
-"""Modules of :mod:`benchmarks.report.sections` in the order of the page. A new section is a module and a name here."""
+"""Modules of :mod:`benchmarks.report.sections` in the order of the page. A new section is a module and a name here; one with nothing to show is ``None``."""
 
 
 def write_report(
@@ -56,7 +56,8 @@ def write_report(
 
 def report_html(study: Study) -> str:
     """The page for `study` as text."""
-    sections: list[Section] = [import_module(f"benchmarks.report.sections.{name}").section(study) for name in SECTIONS]
+    made = [import_module(f"benchmarks.report.sections.{name}").section(study) for name in SECTIONS]
+    sections: list[Section] = [item for item in made if item is not None]
     script = "\n".join(
         asset(name)
         for name in (

@@ -18,10 +18,13 @@ MIN_PAIRED = 10
 _COORDINATES = ("chrom", "start", "end")
 
 
-def regions_of_genes(design: Multimodal, links_per_gene: int, upstream: int = 2000) -> tuple[sp.csr_matrix, str]:
+def regions_of_genes(
+    design: Multimodal, links_per_gene: int, upstream: int = 2000, min_genes: int = MIN_GENES
+) -> tuple[sp.csr_matrix, str]:
     """Regions x genes of a design, ones where a region belongs to a gene, and how that is known.
 
-    Where genes and regions have coordinates: regions in the gene's body and `upstream` base pairs before it.
+    Where genes and regions have coordinates by which at least `min_genes` genes have a region: regions in the gene's
+    body and `upstream` base pairs before it.
     Otherwise the `links_per_gene` regions whose accessibility correlates best with the gene's expression over the
     observations that have both (:func:`linked_regions`).
 
@@ -40,13 +43,13 @@ def regions_of_genes(design: Multimodal, links_per_gene: int, upstream: int = 20
     genes, regions = design.var["rna"], design.var["atac"]
     if all(column in table.columns for table in (genes, regions) for column in _COORDINATES):
         overlap = region_gene_overlap(regions, genes, upstream)
-        if (overlap.sum(axis=0) > 0).sum() >= MIN_GENES:
+        if (overlap.sum(axis=0) > 0).sum() >= min_genes:
             return overlap, "coordinates"
     paired = np.flatnonzero(design.has("rna") & design.has("atac"))
     if len(paired) < MIN_PAIRED:
         raise InputError(
             f"which regions belong to a gene: give rna.var and atac.var the columns {', '.join(_COORDINATES)} (with a "
-            f"region at {MIN_GENES} genes or more), or leave at least {MIN_PAIRED} cells paired to learn it from; the "
+            f"region at {min_genes} genes or more), or leave at least {MIN_PAIRED} cells paired to learn it from; the "
             f"design has {len(paired)}"
         )
     both = [design.counts[name][np.searchsorted(design.rows[name], paired)] for name in ("rna", "atac")]

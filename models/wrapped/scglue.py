@@ -141,7 +141,7 @@ class GLUE(IntegrationModel):
         import networkx
 
         overlap, way = regions_of_genes(
-            design, self.hyperparameters["links_per_gene"], self.hyperparameters["upstream"]
+            design, self.hyperparameters["links_per_gene"], self.hyperparameters["upstream"], min_genes=1
         )
         if way != "coordinates":
             self.warnings.append(f"guidance graph by {way}: coordinates are missing")

@@ -40,12 +40,12 @@ def test_shared_genes_from_paired_cells(make):
     counts, genes = model._shared_counts(design)
     assert counts["rna"].shape == (len(design.rows["rna"]), len(genes))
     assert counts["atac"].shape == (len(design.rows["atac"]), len(genes))
-    assert "coordinates missing" in model.warnings[0]
+    assert "coordinates are missing" in model.warnings[0]
 
 
 def test_neither_coordinates_nor_pairs(make):
     design, _ = make(("rna", "atac"), 1.0, 60)
-    with pytest.raises(InputError, match=r"share no genes; give rna.var the columns chrom, start, end"):
+    with pytest.raises(InputError, match=r"rna.var and atac.var the columns chrom, start, end"):
         LIGER()._shared_counts(design)
 
 

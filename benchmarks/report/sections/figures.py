@@ -21,12 +21,18 @@ MOST_BYTES = 7_000_000
 """Most bytes of all figures, encoded, of the report's 15 MB."""
 
 
-def section(study: Study) -> Section:
-    """Each figure with its paper, as a picture in the page; the vector files lie beside the report."""
+def section(study: Study) -> Section | None:
+    """Each figure with its paper, as a picture in the page; the vector files lie beside the report.
+
+    ``None`` for a study that repeats no paper's experiment and has no figures.
+    """
     known = sorted(
         (path for path in study.figures if path.name.split(".")[0] in REFERENCES),
         key=lambda path: (list(REFERENCES).index(path.name.split(".")[0]), path.name),
     )
+    expected = bool(names_of(study.name))
+    if not known and not expected:
+        return None
     pictures, left_out = _fitting(known)
     items = []
     for path, picture in zip(known, pictures):
@@ -38,7 +44,7 @@ def section(study: Study) -> Section:
                 "file": f"figures/{path.stem}.pdf", **picture,
             }
         )  # fmt: skip
-    html = render("figures.html.j2", items=items, left_out=left_out, expected=bool(names_of(study.name)))
+    html = render("figures.html.j2", items=items, left_out=left_out)
     return Section("figures", "Figures", html)
 
 
