@@ -33,8 +33,8 @@ RESULTS = STUDY.results_dir
 SHARED = f"{RESULTS}/shared"
 FOLDER = f"{RESULTS}/{STUDY.name}"
 
-# Snakemake's own switch, --sdm (in a profile: software-deployment-method), is the only one: without it, models that need
-# an environment of their own run in those that `make env` built.
+# Snakemake's own switch, --sdm (in a profile: software-deployment-method), comes first: without it, models that need an
+# environment of their own run in those that `make env` or the study's `build_environments` built.
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     os.environ[environments.VARIABLE] = environments.ACTIVE
 
@@ -45,6 +45,8 @@ try:
             claim_results(RESULTS)
             clock.settle(PLAN, Path(RESULTS))
             leftovers.sweep(PLAN, Path(RESULTS))
+            if STUDY.build_environments:
+                environments.build_missing(planning.environments_of(PLAN))
         sources.check_unchanged(PLAN, Path(RESULTS), remember=not DRY_RUN)
         retry.revive(PLAN, Path(RESULTS), dry_run=DRY_RUN)
 except InputError as error:

@@ -31,7 +31,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Iterable, Iterator, Sequence
 
 from benchmarks.errors import InputError, did_you_mean
 
@@ -278,6 +278,20 @@ def build(name: str) -> str:
         (target / STAMP).write_text(wanted, encoding="utf-8")
         (target / _BUILDING).unlink()
     return f"environment {name}: done"
+
+
+def build_missing(wanted: Iterable[str]) -> None:
+    """Build those of the environments `wanted` that are not here, one after the other, saying so.
+
+    One that cannot be built (no network, say, or what only root can install) is said to be so and nothing else: its
+    models are then recorded as not available.
+    """
+    for name in sorted(set(wanted) - {"main"}):
+        if locate(name).python is None:
+            try:
+                _say(build(name))
+            except InputError as error:
+                _say(str(error))
 
 
 def child_variables(python: str) -> dict[str, str]:

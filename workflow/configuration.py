@@ -56,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
     "metrics": "all",
     "device": "auto",
     "deterministic": True,
+    "build_environments": False,
     "gpu_jobs_per_device": 1,
     "threads": 1,
     "limits": {},
@@ -107,6 +108,7 @@ class Study:
     metrics: tuple[str, ...]
     device: str
     deterministic: bool
+    build_environments: bool
     gpu_jobs_per_device: int
     threads: int
     wall_minutes: float
@@ -304,6 +306,7 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
         metrics=metrics,
         device=settings["device"],
         deterministic=settings["deterministic"],
+        build_environments=settings["build_environments"],
         gpu_jobs_per_device=settings["gpu_jobs_per_device"],
         threads=settings["threads"],
         wall_minutes=float(limits["wall_minutes"]),

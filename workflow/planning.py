@@ -120,6 +120,11 @@ class Plan:
         }
 
 
+def environments_of(plan: Plan) -> set[str]:
+    """Names of the environments in which the plan's applicable runs are trained."""
+    return {model_registry.declaration(run.variant.model).environment for run in plan.trained}
+
+
 def make_plan(study: Study) -> Plan:
     """Cross data sets, sizes, fractions, replicates, variants and seeds; mark what is not applicable."""
     datasets, designs, runs = {}, {}, {}  # Designs and runs by label and key: two labels may share files.

@@ -191,6 +191,17 @@ def test_build_installs_the_lock_then_the_script_and_is_done_once(described, tmp
     assert not kept.exists() and environments.locate("elsewhere").python
 
 
+def test_missing_ones_are_built_and_what_cannot_be_is_only_said(described, monkeypatch, capsys):
+    (described / "broken.lock").write_text("# nothing\n")
+    (described / "broken.post-deploy.sh").write_text("false\n")
+    environments.build_missing(["main", "elsewhere", "broken", "elsewhere"])
+    said = capsys.readouterr()
+    assert environments.locate("elsewhere").python and environments.locate("broken").python is None
+    assert "make env NAME=broken" in said.out + said.err
+    monkeypatch.setattr(environments, "build", lambda name: pytest.fail("it is here"))
+    environments.build_missing(["elsewhere"])
+
+
 def test_a_failing_build_leaves_no_environment(described):
     (described / "elsewhere.post-deploy.sh").write_text("false\ntrue\n")
     with pytest.raises(InputError, match=r"ended with status 1 .* make env NAME=elsewhere goes on from here"):
