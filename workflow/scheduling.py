@@ -8,7 +8,8 @@ def stop_rate_limit(workflow) -> None:
 
     With the limit (``--max-jobs-per-timespan``, by default 100 a second) Snakemake 9 starts a timer each time it looks
     for work, and looks for work each time a timer or a job ends: after N jobs it looks N times a second
-    (snakemake/snakemake#3744). In a study of 354 jobs that was 11 minutes of processor time. To be called in
+    (snakemake/snakemake#3744). In a study of 314 jobs that was 12 minutes of processor time
+    (docs/scale.md). To be called in
     ``onstart``, when the scheduler is there. Clusters limit submissions on their own (``--jobs``, the executor).
     """
     scheduler = getattr(workflow, "scheduler", None)
