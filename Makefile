@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/default
 OVERRIDES = $(if $(CONFIG),--config $(CONFIG))
+# Snakemake reads the study file before the workflow can: of a file that it cannot read it prints a traceback.
+VALIDATE = $(BIN)/python -m workflow validate --configfile $(STUDY) $(OVERRIDES)
 LOCK_HASH = $(shell sha256sum envs/main.lock | cut -c1-16)
 
 .DEFAULT_GOAL := help
@@ -47,9 +49,11 @@ demo: setup  ## Run the demo benchmark to results/demo/report.html
 	@echo "Demo: the report is results/demo/report.html"
 
 study: setup  ## Run a study: make study STUDY=config/studies/real_smoke.yaml CONFIG="data_dir=DIR"
+	@$(VALIDATE)
 	@$(RUN) --configfile $(STUDY) $(OVERRIDES) $(ARGS)
 
 dry-run: setup  ## Say what a study would do: make dry-run STUDY=...
+	@$(VALIDATE)
 	@$(RUN) --configfile $(STUDY) $(OVERRIDES) --dry-run --quiet $(ARGS)
 
 figures: setup  ## Draw the papers' figures of a study that ran: make figures STUDY=config/studies/NAME.yaml (or its name)

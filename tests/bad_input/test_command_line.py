@@ -107,6 +107,19 @@ def test_the_command_says_what_is_wrong_and_writes_nothing(root, tmp_path, name)
     assert after == before, sorted(set(after) - set(before))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["study", "dry-run"])
+def test_make_names_the_file_that_snakemake_could_not_read(root, tmp_path, target):
+    if not (root / ".venv" / ".lock-hash").exists():
+        pytest.skip("make setup has not been run in this checkout")
+    file = tmp_path / "study.yaml"
+    file.write_bytes(b"study: \xe9\n")
+    result = subprocess.run(["make", "-s", target, f"STUDY={file}"], cwd=root, capture_output=True, text=True, timeout=600)
+    output = result.stdout + result.stderr
+    assert result.returncode == 2
+    assert "Traceback" not in output and f"{file}: not UTF-8 text" in output and "save it as UTF-8" in output
+
+
 def test_enough_of_them_are_real():
     assert len(CASES) >= 25
     assert sum(command[0] == "snakemake" for command, _, _ in CASES.values()) >= 7
