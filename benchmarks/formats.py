@@ -29,6 +29,7 @@ import dataclasses
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -162,7 +163,10 @@ def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
     path = Path(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
+            # By way of memory: Arrow takes no path that the locale cannot decode, and pandas hands it a file's path.
+            content = io.BytesIO()
+            table.to_parquet(content, index=False)
+            Path(temporary).write_bytes(content.getbuffer())
         else:
             table.to_csv(temporary, sep="\t", index=False, lineterminator="\n", na_rep="NA")
 
@@ -172,7 +176,7 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
     path = Path(path)
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(io.BytesIO(path.read_bytes()))
         return pd.read_csv(path, sep="\t", na_values=["NA"], keep_default_na=False, float_precision="round_trip")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run the workflow again") from error

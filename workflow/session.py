@@ -80,7 +80,8 @@ def claim_results(results_dir: str | os.PathLike, create: bool = False) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (held as long as the process lives)
+        # Names that the locale cannot decode come as surrogates, and go back to their bytes.
+        lock = open(path, "a+", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 (held as long as we live)
     except OSError:
         return
     try:

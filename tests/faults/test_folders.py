@@ -80,15 +80,16 @@ def test_a_results_folder_that_becomes_read_only(mount, undisturbed, tmp_path):
     """As after an error of the disk, in the middle of a run; when it can be written again, the next run goes on."""
     tiny.write_study(tmp_path, tiny.STUDY)
     disk = mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", folder=tmp_path / "results")
+    # An error of the disk asks nobody; `mount` refuses while a file is open for writing, which the lock is all the time.
+    (disk / ".session.lock").symlink_to(tmp_path / "lock")
     outputs = tiny.moved(tiny.jobs(undisturbed), undisturbed, tmp_path)
-    process = subprocess.Popen(
-        tiny.command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
+    command = tiny.command(tmp_path, cores=1)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     while not any(name.startswith("design") for name in tiny.finished(outputs)):
         assert process.poll() is None
         time.sleep(0.05)
     while subprocess.run(["mount", "-o", "remount,ro", str(disk)], capture_output=True).returncode:
-        time.sleep(0.01)  # Busy as long as a file is open for writing.
+        time.sleep(0.01)
     output = process.communicate(timeout=1500)[0]
     assert process.returncode != 0 and "Read-only file system" in output
     done = tiny.finished(outputs)

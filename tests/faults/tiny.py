@@ -33,7 +33,7 @@ LARGER = {
     **STUDY,
     "datasets": ["simulated_tiny", {"name": "simulated_tiny", "label": "paired", "unpaired_fraction": [0.0]}],
     "models": ["random", "oracle", "pca", "rna-pca", "multivi-native"],
-    "hyperparameters": {"multivi-native": {"max_epochs": 2}},
+    "hyperparameters": {"multivi-native": {"epochs": 2}},
 }
 """Two sets of designs, controls, baselines and a small network: what ``make test-faults`` kills."""
 
@@ -62,7 +62,7 @@ def command(
     return [
         sys.executable, "-m", "snakemake", target, "--snakefile", str(snakefile), "--directory", str(folder),
         "--configfile", str(folder / "study.yaml"), "--cores", str(cores), "--rerun-triggers", "mtime", "params", "input",
-        *arguments,
+        "--show-failed-logs", *arguments,
     ]  # fmt: skip
 
 

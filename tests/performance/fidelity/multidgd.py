@@ -79,7 +79,7 @@ def main() -> None:
     sys.path.insert(0, str(options.checkout / "src"))
     torch.set_num_threads(1)
     made = side_by_side.designs(options.data or ["simulated", "bmmc_multiome"], options.unpaired)
-    settings = {"epochs": options.epochs, "patience": None, **options.ours}
+    settings = {"epochs": options.epochs, "patience": options.epochs, **options.ours}
 
     def ours(visible, seed: int) -> np.ndarray:
         model = MultiDGD(**settings)
@@ -98,7 +98,7 @@ def main() -> None:
 
 def our_epoch(visible, n_epochs: int = 12) -> float:
     """Median CPU seconds of our epochs (one thread), the first two left out: other load does not count."""
-    model, stamps = MultiDGD(epochs=n_epochs, patience=None), []
+    model, stamps = MultiDGD(epochs=n_epochs, patience=n_epochs), []
     model.progress = lambda *_, **__: stamps.append(time.process_time())
     model.fit(visible, 0, "cpu")
     return float(np.median(np.diff(stamps)[1:]))

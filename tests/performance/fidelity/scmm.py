@@ -171,7 +171,7 @@ def main() -> None:
     made = side_by_side.designs(
         options.data or ["simulated", "bmmc_multiome"], 0.0, tuple(options.modalities), options.cells
     )
-    settings = {"epochs": options.epochs, "patience": None, **options.ours}
+    settings = {"epochs": options.epochs, "patience": options.epochs, **options.ours}
     if options.divergence:
         divergence(release, made, settings, options.seeds)
         return
@@ -197,7 +197,7 @@ def main() -> None:
 
 def our_epoch(visible, n_epochs: int = 12) -> float:
     """Median CPU seconds of our epochs (one thread), the first two left out: other load does not count."""
-    model, stamps = ScMM(epochs=n_epochs, patience=None), []
+    model, stamps = ScMM(epochs=n_epochs, patience=n_epochs), []
     model.progress = lambda *_, **__: stamps.append(time.process_time())
     model.fit(visible, 0, "cpu")
     return float(np.median(np.diff(stamps)[1:]))
