@@ -114,7 +114,9 @@ def test_make_names_the_file_that_snakemake_could_not_read(root, tmp_path, targe
         pytest.skip("make setup has not been run in this checkout")
     file = tmp_path / "study.yaml"
     file.write_bytes(b"study: \xe9\n")
-    result = subprocess.run(["make", "-s", target, f"STUDY={file}"], cwd=root, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(
+        ["make", "-s", target, f"STUDY={file}"], cwd=root, capture_output=True, text=True, timeout=600
+    )
     output = result.stdout + result.stderr
     assert result.returncode == 2
     assert "Traceback" not in output and f"{file}: not UTF-8 text" in output and "save it as UTF-8" in output

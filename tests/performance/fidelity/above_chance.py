@@ -1,6 +1,10 @@
-"""Is every model above chance? Reads a study's scores and prints one table a data set.
+"""Is every model above chance? Reads the scores of studies and prints one table a data set.
 
-    python tests/performance/fidelity/above_chance.py results/composed_models
+    python tests/performance/fidelity/above_chance.py results/composed_models [--keep docs/above_chance.tsv]
+    python tests/performance/fidelity/above_chance.py docs/above_chance.tsv
+
+``--keep`` writes each run's scores to a small file, which is read in the place of studies: five seeds of all models
+take hours, and can be run in parts (studies that share a `results_dir` share their runs).
 
 A model's mean over training seeds is set against the random control's: z is the difference divided by the standard
 error of the difference (both variances over seeds, unequal: Welch's). Three or more is above chance. A standard
@@ -17,11 +21,12 @@ from pathlib import Path
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent.parent))
-from benchmarks.formats import read_table
+from benchmarks.formats import read_table, write_table
 
 METRICS = {"nmi_leiden": "NMI", "label_knn_accuracy": "kNN accuracy", "rank_distance_fraction": "rank distance"}
 LOWER_IS_BETTER = {"rank_distance_fraction"}
 REFERENCE = "rna-pca"
+RUN = ["dataset", "n_cells", "unpaired_fraction", "variant", "seed"]
 
 
 def against_random(values: pd.Series, control: pd.Series, lower_is_better: bool) -> float:
@@ -90,12 +95,25 @@ def markdown(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def gathered(sources: list[Path]) -> pd.DataFrame:
+    """The scores of all runs of studies' folders and of tables, a run that is in several taken from the last one."""
+    parts = [read_table(path / "scores.tsv" if path.is_dir() else path) for path in sources]
+    columns = [*RUN, "metric", "value", "status", "reason"]
+    scores = pd.concat(parts)[columns]
+    scores = scores[scores["metric"].isin(METRICS)].drop_duplicates([*RUN, "metric"], keep="last")
+    return scores.sort_values([*RUN, "metric"], ignore_index=True)
+
+
 def main() -> None:
     """Print the tables, then the rows that are not above chance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("study", type=Path, help="folder of a finished study, with scores.tsv")
+    parser.add_argument("scores", type=Path, nargs="+", help="folders of finished studies, or tables by --keep")
+    parser.add_argument("--keep", type=Path, help="write the scores of all runs to this table")
     arguments = parser.parse_args()
-    rows = table(read_table(arguments.study / "scores.tsv"))
+    scores = gathered(arguments.scores)
+    if arguments.keep:
+        write_table(arguments.keep, scores)
+    rows = table(scores)
     print(markdown(rows))
     print("\nMean ± standard deviation over seeds; z against the random control; ↑ better than PCA of RNA alone.\n")
     for row in rows:

@@ -29,9 +29,13 @@ def annotated(visible, cells: np.ndarray, modalities: list[str], split: np.ndarr
     """The release's input: the given cells, modalities side by side, `split` in ``train_val_test``."""
     blocks = [visible.padded(name)[cells] for name in modalities]
     var = [name for name, block in zip(modalities, blocks) for _ in range(block.shape[1])]
+    obs = pd.DataFrame({"train_val_test": split}, index=[f"cell{cell}" for cell in cells])
+    batches = visible.obs["batch"].astype(str).to_numpy()
+    if len(np.unique(batches)) > 1:
+        obs["covariate_batch"] = batches[cells]
     return anndata.AnnData(
         sp.hstack(blocks).tocsr().astype(np.float32),
-        obs=pd.DataFrame({"train_val_test": split}, index=[f"cell{cell}" for cell in cells]),
+        obs=obs,
         var=pd.DataFrame({"modality": var}, index=[f"feature{i}" for i in range(len(var))]),
     )
 
@@ -44,9 +48,6 @@ def trained(visible, seed: int, epochs: int, folder: str):
     held_out = np.zeros(len(paired), bool)
     held_out[np.random.default_rng(seed).permutation(len(paired))[: len(paired) // 10]] = True
     data = annotated(visible, paired, ["rna", "atac"], np.where(held_out, "validation", "train"))
-    batches = visible.obs["batch"].astype(str).to_numpy()[paired]
-    if len(np.unique(batches)) > 1:
-        data.obs["covariate_batch"] = batches
     options = {"n_components": int(visible.uns["n_cell_types"])}
     model = multiDGD.DGD(data, parameter_dictionary=options, save_dir=folder + "/", random_seed=seed)
     model.train(n_epochs=epochs, train_minimum=epochs + 1)
