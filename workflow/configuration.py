@@ -63,6 +63,9 @@ DEFAULTS: dict[str, Any] = {
     "umaps": {},
 }
 
+SWITCHES = ("predict", "deterministic", "build_environments")
+"""Keys that are true or false."""
+
 MAX_RUNS = 1_000_000
 """Runs of one study, applicable or not. More are a slip (a list too long, seeds for replicates) and would plan for hours."""
 
@@ -202,6 +205,10 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
     config = copy.deepcopy(dict(config))
     files = [str(file) for file in files]
     locate = _Locator(files)
+    for key in SWITCHES:
+        # Snakemake hands YAML's true on the command line over as text.
+        if config.get(key) in ("true", "false") and locate(key, config) not in files:
+            config[key] = config[key] == "true"
     problems = []
     for line in schema_problems(config, SCHEMAS / "config.schema.yaml", "{file}"):
         key = line.split(": ")[1].split(".")[0].split("[")[0]

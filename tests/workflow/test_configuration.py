@@ -138,6 +138,19 @@ def test_a_value_from_the_command_line_is_named_as_such(tmp_path):
         load_study({**GOOD, "device": "gpu"}, [file])
 
 
+def test_switches_are_spelt_as_in_yaml_on_the_command_line_too(tmp_path):
+    """Snakemake turns ``predict=True`` into true and hands ``predict=true`` over as text."""
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(GOOD), encoding="utf-8")
+    assert load_study({**GOOD, "predict": "true"}, [file]).predict is True
+    assert load_study({**GOOD, "deterministic": "false"}, [file]).deterministic is False
+    with pytest.raises(InputError, match="'yes' is not true or false"):
+        load_study({**GOOD, "predict": "yes"}, [file])
+    file.write_text(yaml.safe_dump({**GOOD, "predict": "true"}), encoding="utf-8")
+    with pytest.raises(InputError, match="'true' is not true or false"):
+        load_study({**GOOD, "predict": "true"}, [file])
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
