@@ -1,5 +1,5 @@
 # MosaicBench: `make demo` runs the demo benchmark to its report, `make test` passes the tests; both set up first.
-# STUDY names a study file, CONFIG overrides its keys (CONFIG="data_dir=DIR device=cpu"), ARGS goes to Snakemake or pytest.
+# STUDY names a study file, CONFIG overrides keys of it or of the demo (CONFIG="data_dir=DIR device=cpu"), ARGS goes to Snakemake or pytest.
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= $(shell nproc)
@@ -34,7 +34,7 @@ setup:  ## Create .venv with the pinned dependencies (nothing is done if it is u
 	  echo "Set-up: done"; \
 	fi
 
-env:  ## Build the environment of some models in .venvs: make env NAME=scalex
+env:  ## Build the environment of some models in .venvs: make env NAME=torch-packages
 	@$(PYTHON) -m models.environments build "$(NAME)"
 
 envs:  ## Build all environments of models
@@ -45,7 +45,7 @@ env-files:  ## Copy the locks in envs/ into the conda files beside them
 
 demo: setup  ## Run the demo benchmark to results/demo/report.html
 	@echo "Demo: config/config.yaml on $(CORES) cores"
-	@$(RUN) $(ARGS)
+	@$(RUN) $(OVERRIDES) $(ARGS)
 	@echo "Demo: the report is results/demo/report.html"
 
 study: setup  ## Run a study: make study STUDY=config/studies/real_smoke.yaml CONFIG="data_dir=DIR"

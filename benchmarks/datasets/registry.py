@@ -225,6 +225,8 @@ class DatasetEntry:
         """The message that a file is not there, with the place to get it from where that is known."""
         key = role if role in SIDE_TABLES else f"path{_suffix(role)}"
         where = f"get it from {self.origin[role]} and put it there" if role in self.origin else "put it there"
+        if role not in self.origin and self.source:
+            where += f" (made from {self.source})"
         return f"{self.where}.{key}: {path}: no such file; {where}, correct the path, or set --config data_dir=FOLDER"
 
     def resolve(
