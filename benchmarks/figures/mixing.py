@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from benchmarks.figures.scatter import present, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.tiles import tiles
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, title, values, variants
+from benchmarks.figures.values import datasets, missing_notes, title, values, variants
 from benchmarks.report.study import Study
 from benchmarks.statistics.keys import declaration
 from benchmarks.statistics.scaling import scale_by_declaration
@@ -20,16 +20,8 @@ METRICS = (
 
 
 def draw(study: Study) -> Figure:
-    """a, b: UMAPs of the first variant on each data set, by cell type; c: medians of all variants and metrics.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """a, b: UMAPs of the first variant on each data set, by cell type; c: medians of all variants and metrics."""
     order = variants(study)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     names = datasets(study)
     blocks = (
         study.runs[["dataset", "unpaired_fraction"]]

@@ -13,8 +13,6 @@ from benchmarks.figures.values import (
     datasets,
     has_metric,
     missing_notes,
-    not_applicable,
-    require_scores,
     title,
     values,
     variants,
@@ -30,16 +28,8 @@ FEWEST = 5
 
 
 def draw(study: Study) -> Figure:
-    """One data set: a panel a metric, a group a number of cells, a box a model (quartiles; whiskers to the extremes).
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set: a panel a metric, a group a number of cells, a box a model (quartiles; whiskers to the extremes)."""
     order = variants(study)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     sizes = sorted(study.runs["n_cells"].unique())
     figure = new_figure(PAGE, 195)
     grid = figure.subplots(4, 2).ravel()

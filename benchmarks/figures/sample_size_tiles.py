@@ -14,8 +14,6 @@ from benchmarks.figures.values import (
     datasets,
     has_metric,
     missing_notes,
-    not_applicable,
-    require_scores,
     sub_study,
     title,
     values,
@@ -32,13 +30,7 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
 
     Models stand in the order of their mean over the row (best on top, as in the paper), controls below. Colours of a
     metric span its medians over all data sets.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
     """
-    require_scores(study)
     names = datasets(study)
     parts = {name: _medians(sub_study(study, [name]), metrics) for name in names}
     heights = [max(len(rows), 1) + 1.6 for _, rows, _ in parts.values()]
@@ -77,7 +69,6 @@ def _medians(part: Study, metrics: Sequence[str]) -> tuple[np.ndarray, list[str]
     tables = [values(part, metric) for metric in metrics]
     sizes = sorted(part.runs["n_cells"].unique())
     order = variants(part)
-    order = order[~order["label"].isin(not_applicable(part))]
     medians = np.full((len(metrics), len(order), len(sizes)), np.nan)
     for number, table in enumerate(tables):
         if len(table):

@@ -6,23 +6,15 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.scatter import present, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, plain_number, short
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.figures.values import datasets, missing_notes, variants
 from benchmarks.report.study import Study
 
 PAPER = ("cobolt", "scmm", "multivi", "multivi-native", "totalvi", "scmvp", "davae", "portal", "scalex")
 
 
 def draw(study: Study) -> Figure:
-    """One data set: a column a model, smallest number of cells on top, largest below, coloured by cell type.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set: a column a model, smallest number of cells on top, largest below, coloured by cell type."""
     order = variants(study, PAPER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     columns = min(len(order), 6)
     blocks = -(-len(order) // columns)
     sizes = sorted(study.runs["n_cells"].unique())

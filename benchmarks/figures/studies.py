@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.scatter import GROUP_COLOURS, at_largest_size, present, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.figures.values import datasets, missing_notes, variants
 from benchmarks.report.study import Study
 
 PANELS = (
@@ -21,16 +21,8 @@ ORDER = ("multivi", "multivi-native", "cobolt")
 
 
 def draw(study: Study) -> Figure:
-    """One data set: a row a model, columns are the paper's panels a (modality), b (cell type), c and d (batches).
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set: a row a model, columns are the paper's panels a (modality), b (cell type), c and d (batches)."""
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     table = at_largest_size(study.umaps)
     table = table.assign(label=study.labels(table)) if len(table) else table
     colours = {

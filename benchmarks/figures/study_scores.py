@@ -11,8 +11,6 @@ from benchmarks.figures.values import (
     datasets,
     has_metric,
     missing_notes,
-    not_applicable,
-    require_scores,
     title,
     values,
     variants,
@@ -29,15 +27,8 @@ def draw(study: Study) -> Figure:
     """Agreement of labels across modalities first, then conservation, batches and mixing; a group of bars a data set.
 
     The paper's table of labels by labels of neighbours is among the details of a score; its mean is drawn here.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
     """
-    require_scores(study)
     order = variants(study, ("multivi", "multivi-native", "cobolt"))
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     names = datasets(study)
     figure = new_figure(PAGE, 230)
     grid = figure.subplots(5, 2).ravel()

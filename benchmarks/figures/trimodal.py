@@ -15,8 +15,6 @@ from benchmarks.figures.tiles import tiles
 from benchmarks.figures.values import (
     datasets,
     missing_notes,
-    not_applicable,
-    require_scores,
     sub_study,
     title,
     values,
@@ -62,17 +60,9 @@ def split(study: Study) -> dict[str, Study]:
 
 
 def draw(study: Study) -> Figure:
-    """One family of data sets: a-c UMAPs of MOFA+, WNN and MultiVI; d scores; e, f MultiVI on incomplete cells.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One family of data sets: a-c UMAPs of MOFA+, WNN and MultiVI; d scores; e, f MultiVI on incomplete cells."""
     named = {design: name for name in datasets(study) for design in DESIGNS if re.search(rf"(^|_){design}$", name)}
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     table = at_largest_size(study.umaps)
     colours = {
         "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},

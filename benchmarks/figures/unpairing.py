@@ -11,8 +11,6 @@ from benchmarks.figures.values import (
     datasets,
     has_metric,
     missing_notes,
-    not_applicable,
-    require_scores,
     title,
     values,
     variants,
@@ -27,17 +25,9 @@ MOST_FRACTIONS = 5
 
 
 def draw(study: Study) -> Figure:
-    """One data set, at its largest size: a-c UMAPs by rate of unpaired cells, d modality enrichment, e rank distance.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set, at its largest size: a-c UMAPs by rate of unpaired cells, d modality enrichment, e rank distance."""
     size = study.runs["n_cells"].max()
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     figure = new_figure(PAGE, 178)
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))
     _umaps(upper, study, size)

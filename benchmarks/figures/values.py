@@ -37,8 +37,11 @@ def datasets(study: Study) -> list[str]:
 
 
 def variants(study: Study, first: Sequence[str] = ()) -> pd.DataFrame:
-    """Variants with ``model``, ``variant``, ``label``, ``control``: models named in `first`, the others, controls."""
-    table = study.variants
+    """Variants with ``model``, ``variant``, ``label``, ``control``: models named in `first`, the others, controls.
+
+    Those that the designs of the study rule out everywhere are left out.
+    """
+    table = study.variants[~study.variants["label"].isin(not_applicable(study))]
     place = {model: number for number, model in enumerate(first)}
     order = [
         (bool(control), place.get(model, len(place)), number)
