@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import at_largest_size, present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, short
+from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, new_figure, short
 from benchmarks.figures.values import datasets, missing_notes, variants
 from benchmarks.report.study import Study
 
@@ -41,22 +41,16 @@ def draw(study: Study) -> Figure:
         for name, part in grouped_variants(study).groupby("group", sort=False)
         for i in range(0, len(part), columns)
     ]
-    table = at_largest_size(study.umaps)
-    table = table.assign(label=study.labels(table)) if len(table) else table
-    types = categories(present(table, "cell_type"))
+    table = at_largest_size(layouts(study))
+    types = label_colours(table, "cell_type")
     figure = new_figure(PAGE, 12 + 31 * len(lines))
     grid = figure.subplots(len(lines), columns, squeeze=False)
     for number, (axes_row, (name, labels)) in enumerate(zip(grid, lines)):
         for axes in axes_row[len(labels) :]:
             axes.set_visible(False)
         for axes, label in zip(axes_row, labels):
-            part = table[table["label"] == label] if len(table) else table
             axes.set_title(short(label, 20))
-            if len(part):
-                umap_panel(axes, part, "cell_type", types)
-            else:
-                empty_panel(axes, "not in the table of UMAPs")
-                axes.set_box_aspect(1)
+            umap_panel(axes, table[table["label"] == label], "cell_type", types)
             axes.set_xlabel("UMAP 1")
         again = number and lines[number - 1][0] == name
         axes_row[0].set_ylabel("UMAP 2" if again else f"{name}\nUMAP 2")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
+from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.tiles import tiles
 from benchmarks.figures.values import datasets, missing_notes, title, values, variants
 from benchmarks.report.study import Study
@@ -71,17 +71,17 @@ def _heading(study: Study, metric: str) -> str:
 
 
 def _umaps(figure, study: Study, label: str, names: list[str]) -> None:
-    table = study.umaps.assign(label=study.labels(study.umaps)) if len(study.umaps) else study.umaps
+    table = layouts(study)
     for letter, name, place in zip("ab", names[:2], np.atleast_1d(figure.subfigures(1, max(len(names[:2]), 1)))):
         axes = place.subplots()
         panel_letter(axes, letter)
-        part = table[(table["dataset"] == name) & (table["label"] == label)] if len(table) else table
-        part = part[part["unpaired_fraction"] == part["unpaired_fraction"].min()] if len(part) else part
+        part = table[(table["dataset"] == name) & (table["label"] == label)]
+        part = part[part["unpaired_fraction"] == part["unpaired_fraction"].min()]
         axes.set_title(f"{short(name)}, {short(label, 24)}")
         axes.set(xlabel="UMAP 1", ylabel="UMAP 2")
         if len(part):
-            types = categories(present(part, "cell_type"))
+            types = label_colours(part, "cell_type")
             umap_panel(axes, part, "cell_type", types)
             umap_legend(place, types, "cell type")
         else:
-            empty_panel(axes, "not in the table of UMAPs")
+            empty_panel(axes, NO_UMAP)

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.errors import InputError
-from benchmarks.figures.scatter import GROUP_COLOURS, at_largest_size, present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
+from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.tiles import tiles
 from benchmarks.figures.values import (
     datasets,
@@ -63,13 +63,8 @@ def draw(study: Study) -> Figure:
     """One family of data sets: a-c UMAPs of MOFA+, WNN and MultiVI; d scores; e, f MultiVI on incomplete cells."""
     named = {design: name for name in datasets(study) for design in DESIGNS if re.search(rf"(^|_){design}$", name)}
     order = variants(study, ORDER)
-    table = at_largest_size(study.umaps)
-    colours = {
-        "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
-        "batch": categories(present(table, "batch")),
-        "cell_type": categories(present(table, "cell_type")),
-        "condition": categories(present(table, "condition")),
-    }
+    table = at_largest_size(layouts(study))
+    colours = {column: label_colours(table, column) for column, _ in (*COLUMNS, CONDITION)}
     rows = [(letter, models, "complete") for letter, models in METHODS]
     rows += [(letter, METHODS[2][1], design) for letter, design in (("e", "pairs"), ("f", "every_combination"))]
     tall = 34 + 3.2 * len(order) * len(named)
@@ -91,21 +86,17 @@ def _umaps(
 ) -> None:
     """A row of panels a (letter, models, design), the first of the models that the study has."""
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    known, table = set(study.variants["model"]), at_largest_size(study.umaps)
+    known, table = set(study.variants["model"]), at_largest_size(layouts(study))
     for number, (panels, (letter, models, design)) in enumerate(zip(grid, rows)):
         model = next((model for model in models if model in known), models[0])
-        part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))] if len(table) else table
+        part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))]
         panel_letter(panels[0], letter)
         for axes, (column, heading) in zip(panels, columns):
             if number == 0:
                 axes.set_title(heading)
             if number == len(rows) - 1:
                 axes.set_xlabel("UMAP 1")
-            if len(part):
-                umap_panel(axes, part, column, colours[column])
-            else:
-                empty_panel(axes, _why(study, model, named.get(design), design, known))
-                axes.set_box_aspect(1)
+            umap_panel(axes, part, column, colours[column], _why(study, model, named.get(design), design, known))
         panels[0].set_ylabel(f"{short(model, 18)}\n{design.replace('_', ' ')}\nUMAP 2")
     upper, lower = ((columns[1], "upper"), (columns[2], "lower")), ((columns[0], "upper"),)
     shown = upper if len(rows) == 3 else lower
@@ -124,7 +115,7 @@ def _why(study: Study, model: str, dataset: str | None, design: str, known: set[
     runs = study.runs[(study.runs["variant"] == model) & (study.runs["dataset"] == dataset)]
     if len(runs) and not (runs["status"] == "ok").any():
         return f"{model}: {runs['status'].iloc[0].replace('_', ' ')}"
-    return "not in the table of UMAPs"
+    return NO_UMAP
 
 
 def _scores(figure, study: Study, named: dict[str, str], order: pd.DataFrame) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import curve_legend, curves
-from benchmarks.figures.scatter import GROUP_COLOURS, present, umap_legend, umap_panel
+from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, plain_number, short
 from benchmarks.figures.values import (
     datasets,
@@ -58,29 +58,24 @@ def draw(study: Study) -> Figure:
 
 
 def _umaps(figure, study: Study, size: float) -> None:
-    table = study.umaps
-    table = table[(table["n_cells"] == size) & (table["unpaired_fraction"] > 0)] if len(table) else table
-    fractions = sorted(table["unpaired_fraction"].unique()) if len(table) else []
+    table = layouts(study)
+    table = table[(table["n_cells"] == size) & (table["unpaired_fraction"] > 0)]
+    fractions = sorted(table["unpaired_fraction"].unique())
     if len(fractions) > MOST_FRACTIONS:
         step = (len(fractions) - 1) / (MOST_FRACTIONS - 1)
         fractions = [fractions[round(i * step)] for i in range(MOST_FRACTIONS)]
-    groups = {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")}
+    groups = label_colours(table, "group")
     grid = figure.subplots(3, max(len(fractions), 1), squeeze=False)
     known = set(study.variants["model"])
     for number, ((letter, models), row) in enumerate(zip(UMAP_MODELS, grid)):
         model = next((model for model in models if model in known), models[0])
+        absent = NO_UMAP if model in known else f"{model} is not part of this study"
         panel_letter(row[0], letter)
         for axes, fraction in zip(row, fractions or [None]):
-            part = (
-                table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)] if len(table) else table
-            )
-            if len(part):
-                umap_panel(axes, part, "group", groups)
-            else:
-                empty_panel(
-                    axes, "not in the table of UMAPs" if model in known else f"{model} is not part of this study"
-                )
-                axes.set_box_aspect(1 if fractions else None)
+            part = table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)]
+            umap_panel(axes, part, "group", groups, absent)
+            if not fractions:
+                axes.set_box_aspect(None)
             if fraction is not None and number == 0:
                 axes.set_title(f"{fraction:.0%} unpaired")
             if number == len(grid) - 1:
