@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.errors import InputError
 from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.tiles import tiles
+from benchmarks.figures.style import PAGE, add_notes, new_figure, panel_letter, short
+from benchmarks.figures.tiles import score_tiles
 from benchmarks.figures.values import (
     datasets,
     missing_notes,
     sub_study,
-    title,
-    values,
     variants,
 )
 from benchmarks.report.study import Study
-from benchmarks.statistics.keys import declaration
-from benchmarks.statistics.scaling import scale_by_declaration
 
 DESIGNS = ("complete", "pairs", "every_combination")
 """How the labels of the study's data sets end: a-d, e, f."""
@@ -72,7 +66,8 @@ def draw(study: Study) -> Figure:
     upper, middle, lower = figure.subfigures(3, 1, height_ratios=(86, tall, 66))
     columns = (CONDITION, *COLUMNS[1:]) if colours["condition"] else COLUMNS
     _umaps(upper, study, rows[:3], named, colours, columns)
-    _scores(middle, study, named, order)
+    parts = [(short(named[design]), {"dataset": named[design]}) for design in DESIGNS if design in named]
+    score_tiles(middle, "d", study, order["label"], METRICS, parts, aspect=30)[-1].set_xlabel("metric")
     _umaps(lower, study, rows[3:], named, colours, COLUMNS)
     notes = [
         "a-c: all modalities in every cell; d: medians over replicates; e: two of three modalities; f: every combination."
@@ -116,35 +111,3 @@ def _why(study: Study, model: str, dataset: str | None, design: str, known: set[
     if len(runs) and not (runs["status"] == "ok").any():
         return f"{model}: {runs['status'].iloc[0].replace('_', ' ')}"
     return NO_UMAP
-
-
-def _scores(figure, study: Study, named: dict[str, str], order: pd.DataFrame) -> None:
-    designs = [design for design in DESIGNS if design in named]
-    grid = figure.subplots(len(designs), 1, squeeze=False, sharex=True)[:, 0]
-    panel_letter(grid[0], "d")
-    image = None
-    for axes, design in zip(grid, designs):
-        medians = np.full((len(order), len(METRICS)), np.nan)
-        shades = medians.copy()
-        for column, metric in enumerate(METRICS):
-            part = values(study, metric)
-            part = part[part["dataset"] == named[design]]
-            if len(part):
-                medians[:, column] = part.groupby("label")["value"].median().reindex(order["label"]).to_numpy()
-                declared = declaration(study.metrics, metric)
-                if declared is not None:
-                    shades[:, column] = scale_by_declaration(declared, medians[:, column])
-        axes.set_title(short(named[design]), loc="left")
-        if np.isfinite(medians).any():
-            headings = [title(study, metric).replace(" (embedding)", "") for metric in METRICS]
-            image = tiles(axes, medians, order["label"].tolist(), headings, shades)
-            axes.tick_params(axis="x", rotation=40)
-            for label in axes.get_xticklabels():
-                label.set(ha="right", rotation_mode="anchor")
-        else:
-            empty_panel(axes, "no value")
-    grid[-1].set_xlabel("metric")
-    if image is not None:
-        bar = figure.colorbar(image, ax=list(grid), location="right", aspect=30, fraction=0.02, pad=0.01)
-        bar.set_label("scaled: 0 worst, 1 best")
-        bar.outline.set_visible(False)
