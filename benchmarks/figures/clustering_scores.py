@@ -7,13 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.clustering_umaps import grouped_variants
 from benchmarks.figures.style import PAGE, add_notes, colour, empty_panel, new_figure, short
-from benchmarks.figures.values import (
-    datasets,
-    is_control,
-    missing_notes,
-    title,
-    values,
-)
+from benchmarks.figures.values import datasets, is_control, missing_notes, title, values
 from benchmarks.report.study import Study
 
 METRIC = "ari_kmeans"

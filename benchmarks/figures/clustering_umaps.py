@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, new_figure, short
-from benchmarks.figures.values import datasets, missing_notes, variants
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 GROUPS = {
@@ -54,7 +54,7 @@ def draw(study: Study) -> Figure:
             axes.set_xlabel("UMAP 1")
         again = number and lines[number - 1][0] == name
         axes_row[0].set_ylabel("UMAP 2" if again else f"{name}\nUMAP 2")
-    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    headline(figure, dataset_names(study))
     if types:
         umap_legend(figure, types, "cell type")
     add_notes(figure, missing_notes(study, []))

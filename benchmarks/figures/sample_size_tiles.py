@@ -10,15 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, plain_number, short
 from benchmarks.figures.tiles import tiles
-from benchmarks.figures.values import (
-    datasets,
-    has_metric,
-    missing_notes,
-    sub_study,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.values import datasets, missing_notes, sub_study, title, values, variants, why_empty
 from benchmarks.report.study import Study
 
 BIOLOGY = ("nmi_louvain", "asw_cell_type", "trajectory_conservation")
@@ -45,8 +37,7 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
         image = None
         for axes, (medians, rows, sizes), name in zip(grid[:, column], parts.values(), names):
             if not len(rows) or not np.isfinite(medians[column]).any():
-                reason = "no value" if has_metric(study, metric) else "not scored in this study"
-                empty_panel(axes, f"{title(study, metric, arrow=False)}: {reason}")
+                empty_panel(axes, f"{title(study, metric, arrow=False)}: {why_empty(study, metric)}")
             else:
                 image = tiles(axes, medians[column], rows, [plain_number(size) for size in sizes], limits=limits)
                 if name in named:

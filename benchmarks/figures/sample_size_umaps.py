@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, new_figure, plain_number, short
-from benchmarks.figures.values import datasets, missing_notes, variants
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, plain_number, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 PAPER = ("cobolt", "scmm", "multivi", "multivi-native", "totalvi", "scmvp", "davae", "portal", "scalex")
@@ -36,7 +36,7 @@ def draw(study: Study) -> Figure:
                 axes.set_ylabel(f"{plain_number(size)} cells\nUMAP 2")
             if row == len(sizes) - 1:
                 axes.set_xlabel("UMAP 1")
-    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    headline(figure, dataset_names(study))
     if types:
         umap_legend(figure, types, "cell type")
     notes = missing_notes(study, [])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, new_figure, panel_letter, short
-from benchmarks.figures.values import datasets, missing_notes, variants
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, panel_letter, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 PANELS = (
@@ -42,7 +42,7 @@ def draw(study: Study) -> Figure:
                 axes.set_xlim(*_span(whole["x"]))
                 axes.set_ylim(*_span(whole["y"]))
         row[0].set_ylabel(f"{short(label, 20)}\nUMAP 2")
-    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    headline(figure, dataset_names(study))
     for place, (column, heading) in zip(
         ("outside right upper", "outside right center", "outside right lower"),
         (("group", "modalities"), ("cell_type", "cell type"), ("batch", "batch")),

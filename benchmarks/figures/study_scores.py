@@ -5,16 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.bars import bar_legend, bars
-from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter
-from benchmarks.figures.values import (
-    axis_title,
-    datasets,
-    has_metric,
-    missing_notes,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.panels import metric_panel
+from benchmarks.figures.style import PAGE, add_notes, new_figure
+from benchmarks.figures.values import axis_title, datasets, missing_notes, variants
 from benchmarks.report.study import Study
 
 METRICS = (
@@ -33,11 +26,8 @@ def draw(study: Study) -> Figure:
     figure = new_figure(PAGE, 230)
     grid = figure.subplots(5, 2).ravel()
     for letter, axes, metric in zip("abcdefghij", grid, METRICS):
-        panel_letter(axes, letter)
-        axes.set_title(title(study, metric))
-        table = values(study, metric, per="run")
+        table = metric_panel(axes, letter, study, metric, per="run")
         if table.empty:
-            empty_panel(axes, "no value" if has_metric(study, metric) else "not scored in this study")
             continue
         bars(axes, table, names, order)
         axes.set_ylabel(axis_title(study, metric))

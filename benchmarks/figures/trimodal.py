@@ -10,12 +10,7 @@ from benchmarks.errors import InputError
 from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
 from benchmarks.figures.style import PAGE, add_notes, new_figure, panel_letter, short
 from benchmarks.figures.tiles import score_tiles
-from benchmarks.figures.values import (
-    datasets,
-    missing_notes,
-    sub_study,
-    variants,
-)
+from benchmarks.figures.values import datasets, missing_notes, sub_study, variants
 from benchmarks.report.study import Study
 
 DESIGNS = ("complete", "pairs", "every_combination")

@@ -5,16 +5,10 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import curve_legend, curves
+from benchmarks.figures.panels import metric_panel
 from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, plain_number, short
-from benchmarks.figures.values import (
-    datasets,
-    has_metric,
-    missing_notes,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, panel_letter, plain_number, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 UMAP_MODELS = (("a", ("multivi", "multivi-native")), ("b", ("cobolt",)), ("c", ("seurat-imputed",)))
@@ -33,12 +27,8 @@ def draw(study: Study) -> Figure:
     _umaps(upper, study, size)
     panels = lower.subplots(1, 2)
     for letter, axes, metric in zip("de", panels, ("modality_enrichment", "rank_distance")):
-        panel_letter(axes, letter)
-        axes.set_title(title(study, metric))
-        table = values(study, metric)
-        table = table[table["n_cells"] == size]
+        table = metric_panel(axes, letter, study, metric, n_cells=size)
         if table.empty:
-            empty_panel(axes, "no value" if has_metric(study, metric) else "not scored in this study")
             continue
         curves(axes, table.assign(percent=table["unpaired_fraction"] * 100), "percent", order)
         axes.set_xlabel("unpaired cells (%)")
@@ -50,8 +40,7 @@ def draw(study: Study) -> Figure:
             axes.set_ylabel("distance of a cell's halves\n(number of observations)")
             axes.set_ylim(bottom=0)
     curve_legend(lower, order, 5)
-    name = ", ".join(short(item) for item in datasets(study))
-    figure.suptitle(f"{name}, {plain_number(size)} cells", fontsize=7.5, fontweight="bold")
+    headline(figure, f"{dataset_names(study)}, {plain_number(size)} cells")
     notes = ["d, e: lines through means, small points are replicates; dotted line: perfect mixing."]
     add_notes(lower, notes + missing_notes(study, ("modality_enrichment", "rank_distance")))
     return figure

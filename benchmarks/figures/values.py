@@ -36,6 +36,11 @@ def datasets(study: Study) -> list[str]:
     return list(dict.fromkeys([*study.runs["dataset"], *study.scores["dataset"]]))
 
 
+def dataset_names(study: Study) -> str:
+    """The data sets of a study as a heading."""
+    return ", ".join(short(name) for name in datasets(study))
+
+
 def variants(study: Study, first: Sequence[str] = ()) -> pd.DataFrame:
     """Variants with ``model``, ``variant``, ``label``, ``control``: models named in `first`, the others, controls.
 
