@@ -7,7 +7,16 @@ from matplotlib.figure import Figure
 from benchmarks.figures.curves import curve_legend, curves
 from benchmarks.figures.panels import metric_panel
 from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, panel_letter, plain_number, short
+from benchmarks.figures.style import (
+    PAGE,
+    add_notes,
+    empty_panel,
+    headline,
+    new_figure,
+    panel_letter,
+    plain_number,
+    short,
+)
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
@@ -62,9 +71,10 @@ def _umaps(figure, study: Study, size: float) -> None:
         panel_letter(row[0], letter)
         for axes, fraction in zip(row, fractions or [None]):
             part = table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)]
-            umap_panel(axes, part, "group", groups, absent)
-            if not fractions:
-                axes.set_box_aspect(None)
+            if fractions:
+                umap_panel(axes, part, "group", groups, absent)
+            else:
+                empty_panel(axes, absent)
             if fraction is not None and number == 0:
                 axes.set_title(f"{fraction:.0%} unpaired")
             if number == len(grid) - 1:
