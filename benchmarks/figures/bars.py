@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from benchmarks.figures.style import colour, short
+from benchmarks.figures.style import colour, legend_above, short
 from benchmarks.figures.values import is_control
 
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\")
@@ -62,8 +62,4 @@ def bar_legend(container, order: pd.DataFrame, columns: int, title: str | None =
               alpha=0.6 if is_control(row.model) else 1.0)
         for row in order.itertuples(index=False)
     ]  # fmt: skip
-    return container.legend(
-        handles, [short(label, 26) for label in order["label"]], loc="outside upper center", ncols=columns, columnspacing=1.0,
-        title=title, title_fontproperties={"size": 7.5, "weight": "bold"},
-        handlelength=1.4, labelspacing=0.3,
-    )  # fmt: skip
+    return legend_above(container, handles, order["label"], columns, title, handle_length=1.4)

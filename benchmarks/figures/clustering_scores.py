@@ -5,38 +5,17 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.figures.clustering_umaps import GROUPS, group_of
+from benchmarks.figures.clustering_umaps import grouped_variants
 from benchmarks.figures.style import PAGE, add_notes, colour, empty_panel, new_figure, short
-from benchmarks.figures.values import (
-    datasets,
-    is_control,
-    missing_notes,
-    not_applicable,
-    require_scores,
-    sub_study,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.values import datasets, is_control, missing_notes, title, values
 from benchmarks.report.study import Study
 
 METRIC = "ari_kmeans"
 
 
 def draw(study: Study) -> Figure:
-    """A panel a data set, a bar a model in the paper's groups: mean over runs, standard error, a point a run.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
-    order = variants(study, [model for models in GROUPS.values() for model in models])
-    groups = [group_of(model, variant) for model, variant in zip(order["model"], order["variant"])]
-    names = (*GROUPS, "Others")
-    order = order.assign(group=groups).sort_values("group", key=lambda column: column.map(names.index), kind="stable")
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
+    """A panel a data set, a bar a model in the paper's groups: mean over runs, standard error, a point a run."""
+    order = grouped_variants(study)
     sets = datasets(study)
     figure = new_figure(PAGE, 34 + 32 * len(sets))
     grid = figure.subplots(len(sets), 1, squeeze=False, sharex=True)[:, 0]
@@ -61,7 +40,7 @@ def draw(study: Study) -> Figure:
             if part.index[0] > 0 and len(axes.patches):
                 axes.axvline(part.index[0] - 0.5, color="#BBBBBB", linewidth=0.5)
     notes = [f"{title(study, METRIC)}. Bars: mean ± standard error over runs; points: runs; ×: no value."]
-    add_notes(figure, notes + missing_notes(sub_study(study, sets), (METRIC,)))
+    add_notes(figure, notes + missing_notes(study, (METRIC,)))
     return figure
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import at_largest_size, present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, short
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 GROUPS = {
@@ -24,45 +25,36 @@ def group_of(model: str, variant: str) -> str:
     return next((group for group, models in GROUPS.items() if model in models), "Others")
 
 
-def draw(study: Study) -> Figure:
-    """One data set: UMAPs coloured by cell type, in rows by group.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+def grouped_variants(study: Study) -> pd.DataFrame:
+    """Variants with their ``group``, in the order of the groups and of the models in each."""
     order = variants(study, [model for models in GROUPS.values() for model in models])
-    order = order[~order["label"].isin(not_applicable(study))]
-    grouped = {name: [] for name in (*GROUPS, "Others")}
-    for row in order.itertuples(index=False):
-        grouped[group_of(row.model, row.variant)].append(row.label)
-    grouped = {name: labels for name, labels in grouped.items() if labels}
+    order = order.assign(group=[group_of(model, variant) for model, variant in zip(order["model"], order["variant"])])
+    names = (*GROUPS, "Others")
+    return order.sort_values("group", key=lambda group: group.map(names.index), kind="stable", ignore_index=True)
+
+
+def draw(study: Study) -> Figure:
+    """One data set: UMAPs coloured by cell type, in rows by group."""
     columns = 6
     lines = [
-        (name, labels[i : i + columns]) for name, labels in grouped.items() for i in range(0, len(labels), columns)
+        (name, part["label"].iloc[i : i + columns])
+        for name, part in grouped_variants(study).groupby("group", sort=False)
+        for i in range(0, len(part), columns)
     ]
-    table = at_largest_size(study.umaps)
-    table = table.assign(label=study.labels(table)) if len(table) else table
-    types = categories(present(table, "cell_type"))
+    table = at_largest_size(layouts(study))
+    types = label_colours(table, "cell_type")
     figure = new_figure(PAGE, 12 + 31 * len(lines))
     grid = figure.subplots(len(lines), columns, squeeze=False)
     for number, (axes_row, (name, labels)) in enumerate(zip(grid, lines)):
         for axes in axes_row[len(labels) :]:
             axes.set_visible(False)
         for axes, label in zip(axes_row, labels):
-            part = table[table["label"] == label] if len(table) else table
             axes.set_title(short(label, 20))
-            if len(part):
-                umap_panel(axes, part, "cell_type", types)
-            else:
-                empty_panel(axes, "not in the table of UMAPs")
-                axes.set_box_aspect(1)
+            umap_panel(axes, table[table["label"] == label], "cell_type", types)
             axes.set_xlabel("UMAP 1")
         again = number and lines[number - 1][0] == name
         axes_row[0].set_ylabel("UMAP 2" if again else f"{name}\nUMAP 2")
-    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    headline(figure, dataset_names(study))
     if types:
         umap_legend(figure, types, "cell type")
     add_notes(figure, missing_notes(study, []))

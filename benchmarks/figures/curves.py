@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmarks.figures.style import colour, marker, plain_number, short
+from benchmarks.figures.style import colour, legend_above, marker, plain_number
 from benchmarks.figures.values import is_control
 
 STYLES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
@@ -51,11 +51,7 @@ def curve_legend(container, order: pd.DataFrame, columns: int, title: str | None
         Line2D([], [], color=colour(row.model), linestyle=styles[row.label], marker=marker(row.model), markersize=3, linewidth=1.1)
         for row in order.itertuples(index=False)
     ]  # fmt: skip
-    return container.legend(
-        handles, [short(label, 26) for label in order["label"]], loc="outside upper center", ncols=columns, columnspacing=1.0,
-        title=title, title_fontproperties={"size": 7.5, "weight": "bold"},
-        handlelength=2.2, labelspacing=0.3,
-    )  # fmt: skip
+    return legend_above(container, handles, order["label"], columns, title, handle_length=2.2)
 
 
 def log_axis(axes: Axes, which: str, ticks=None) -> None:

@@ -6,21 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figures.style import COLOURS, COLUMN, MARKERS, add_notes, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.values import datasets, is_control, missing_notes, require_scores, title, values
+from benchmarks.figures.values import datasets, is_control, missing_notes, title, values
 from benchmarks.report.study import Study
 
 METRIC = "ari_kmeans"
 
 
 def draw(study: Study) -> Figure:
-    """One line a data set through the means over runs; a point a run; the controls' means as thin lines.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One line a data set through the means over runs; a point a run; the controls' means as thin lines."""
     figure = new_figure(COLUMN, 68)
     axes = figure.subplots()
     panel_letter(axes, "b")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.tiles import tiles
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, title, values, variants
+from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
+from benchmarks.figures.tiles import score_tiles
+from benchmarks.figures.values import datasets, missing_notes, variants
 from benchmarks.report.study import Study
-from benchmarks.statistics.keys import declaration
-from benchmarks.statistics.scaling import scale_by_declaration
 
 METRICS = (
     "nmi_leiden", "ari_leiden", "asw_cell_type", "clisi", "asw_batch", "ilisi", "kbet", "graph_connectivity",
@@ -20,16 +18,8 @@ METRICS = (
 
 
 def draw(study: Study) -> Figure:
-    """a, b: UMAPs of the first variant on each data set, by cell type; c: medians of all variants and metrics.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """a, b: UMAPs of the first variant on each data set, by cell type; c: medians of all variants and metrics."""
     order = variants(study)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     names = datasets(study)
     blocks = (
         study.runs[["dataset", "unpaired_fraction"]]
@@ -41,55 +31,28 @@ def draw(study: Study) -> Figure:
     figure = new_figure(PAGE, 62 + len(blocks) * (rows * 3.6 + 6) + 24)
     upper, lower = figure.subfigures(2, 1, height_ratios=(56, len(blocks) * (rows * 3.6 + 6) + 28))
     _umaps(upper, study, order["label"].iloc[0], names)
-    grid = lower.subplots(len(blocks), 1, squeeze=False, sharex=True)[:, 0]
-    panel_letter(grid[0], "c")
-    image = None
-    for axes, (dataset, fraction) in zip(grid, blocks.itertuples(index=False)):
-        medians, shades = np.full((rows, len(METRICS)), np.nan), np.full((rows, len(METRICS)), np.nan)
-        for column, metric in enumerate(METRICS):
-            table = values(study, metric)
-            part = table[(table["dataset"] == dataset) & (table["unpaired_fraction"] == fraction)]
-            if part.empty:
-                continue
-            medians[:, column] = part.groupby("label")["value"].median().reindex(order["label"]).to_numpy()
-            declared = declaration(study.metrics, metric)
-            if declared is not None:
-                shades[:, column] = scale_by_declaration(declared, medians[:, column])
-        axes.set_title(f"{short(dataset)}, {fraction:.0%} unpaired", loc="left")
-        if np.isfinite(medians).any():
-            image = tiles(
-                axes, medians, order["label"].tolist(), [_heading(study, metric) for metric in METRICS], shades
-            )
-            axes.tick_params(axis="x", rotation=40)
-            for label in axes.get_xticklabels():
-                label.set(ha="right", rotation_mode="anchor")
-        else:
-            empty_panel(axes, "no value")
+    parts = [
+        (f"{short(dataset)}, {fraction:.0%} unpaired", {"dataset": dataset, "unpaired_fraction": fraction})
+        for dataset, fraction in blocks.itertuples(index=False)
+    ]
+    grid = score_tiles(lower, "c", study, order["label"], METRICS, parts, aspect=40)
     grid[-1].set_xlabel("metric (median over replicates in the tile)")
-    if image is not None:
-        bar = lower.colorbar(image, ax=list(grid), location="right", aspect=40, fraction=0.02, pad=0.01)
-        bar.set_label("scaled: 0 worst, 1 best")
-        bar.outline.set_visible(False)
     add_notes(lower, missing_notes(study, METRICS))
     return figure
 
 
-def _heading(study: Study, metric: str) -> str:
-    return title(study, metric).replace("Neighbour rank distance", "Rank distance").replace(" (embedding)", "")
-
-
 def _umaps(figure, study: Study, label: str, names: list[str]) -> None:
-    table = study.umaps.assign(label=study.labels(study.umaps)) if len(study.umaps) else study.umaps
+    table = layouts(study)
     for letter, name, place in zip("ab", names[:2], np.atleast_1d(figure.subfigures(1, max(len(names[:2]), 1)))):
         axes = place.subplots()
         panel_letter(axes, letter)
-        part = table[(table["dataset"] == name) & (table["label"] == label)] if len(table) else table
-        part = part[part["unpaired_fraction"] == part["unpaired_fraction"].min()] if len(part) else part
+        part = table[(table["dataset"] == name) & (table["label"] == label)]
+        part = part[part["unpaired_fraction"] == part["unpaired_fraction"].min()]
         axes.set_title(f"{short(name)}, {short(label, 24)}")
         axes.set(xlabel="UMAP 1", ylabel="UMAP 2")
         if len(part):
-            types = categories(present(part, "cell_type"))
+            types = label_colours(part, "cell_type")
             umap_panel(axes, part, "cell_type", types)
             umap_legend(place, types, "cell type")
         else:
-            empty_panel(axes, "not in the table of UMAPs")
+            empty_panel(axes, NO_UMAP)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.figures.bars import bar_legend, bars
 from benchmarks.figures.curves import curves, log_axis
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, title, values, variants
+from benchmarks.figures.values import datasets, missing_notes, title, values, variants
 from benchmarks.report.study import Study
 
 ALL_FEATURES = "_all_features"
@@ -25,15 +25,8 @@ def draw(study: Study) -> Figure:
 
     A RMSE of RNA, B AUPRC of ATAC, C ARI (own components where a model has such, else Leiden), D 1 - ASW of batches,
     E error with fewer cells over that with all, F and G as A and B with filtered and with all features.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
     """
-    require_scores(study)
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     names = datasets(study)
     wide = [name for name in names if name.endswith(ALL_FEATURES)]
     pairs = [item for name in wide if (item := name[: -len(ALL_FEATURES)]) in names]

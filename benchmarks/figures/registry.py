@@ -24,7 +24,7 @@ from benchmarks.figures import (
     unpairing,
 )
 from benchmarks.figures.papers import REFERENCES, Reference, names_of
-from benchmarks.figures.values import datasets, sub_study
+from benchmarks.figures.values import datasets, require_scores, sub_study
 from benchmarks.report.study import Study
 
 
@@ -44,14 +44,25 @@ class PaperFigure(Reference):
 
     Attributes
     ----------
-    draw
+    drawing
         Function of a study's tables; returns a matplotlib figure.
     split
         Parts of the study of which one figure each is drawn, by name.
     """
 
-    draw: Callable[[Study], Figure]
+    drawing: Callable[[Study], Figure]
     split: Callable[[Study], Mapping[str, Study]] = whole
+
+    def draw(self, study: Study) -> Figure:
+        """The figure of a study.
+
+        Raises
+        ------
+        InputError
+            If the study has no successful run.
+        """
+        require_scores(study)
+        return self.drawing(study)
 
 
 DRAWINGS = {
@@ -73,7 +84,8 @@ DRAWINGS = {
 """What draws each figure, and how its study is split where not one figure holds all."""
 
 FIGURES = {
-    name: PaperFigure(**vars(own), **dict(zip(("draw", "split"), DRAWINGS[name]))) for name, own in REFERENCES.items()
+    name: PaperFigure(**vars(own), **dict(zip(("drawing", "split"), DRAWINGS[name])))
+    for name, own in REFERENCES.items()
 }
 """All figures, in the papers' order."""
 

@@ -7,18 +7,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.bars import bar_legend
 from benchmarks.figures.curves import log_axis
-from benchmarks.figures.style import PAGE, add_notes, colour, empty_panel, new_figure, panel_letter, plain_number, short
-from benchmarks.figures.values import (
-    axis_title,
-    datasets,
-    has_metric,
-    missing_notes,
-    not_applicable,
-    require_scores,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.panels import metric_panel
+from benchmarks.figures.style import PAGE, add_notes, colour, new_figure, plain_number
+from benchmarks.figures.values import axis_title, dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 METRICS = (
@@ -30,25 +21,14 @@ FEWEST = 5
 
 
 def draw(study: Study) -> Figure:
-    """One data set: a panel a metric, a group a number of cells, a box a model (quartiles; whiskers to the extremes).
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set: a panel a metric, a group a number of cells, a box a model (quartiles; whiskers to the extremes)."""
     order = variants(study)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     sizes = sorted(study.runs["n_cells"].unique())
     figure = new_figure(PAGE, 195)
     grid = figure.subplots(4, 2).ravel()
     for letter, axes, metric in zip("abcdefg", grid, METRICS):
-        table = values(study, metric)
-        panel_letter(axes, letter)
-        axes.set_title(title(study, metric))
+        table = metric_panel(axes, letter, study, metric)
         if table.empty:
-            empty_panel(axes, "no value" if has_metric(study, metric) else "not scored in this study")
             continue
         _boxes(axes, table, order, sizes)
         axes.set_xlabel("cells")
@@ -56,7 +36,7 @@ def draw(study: Study) -> Figure:
         if metric == "wall_seconds":
             log_axis(axes, "y")
     grid[7].set_visible(False)
-    bar_legend(figure, order, 6, ", ".join(short(name) for name in datasets(study)))
+    bar_legend(figure, order, 6, dataset_names(study))
     notes = [f"One point a subsample, training seeds averaged; a bar at the median, a box from {FEWEST} subsamples on."]
     add_notes(figure, notes + missing_notes(study, METRICS))
     return figure

@@ -10,17 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, plain_number, short
 from benchmarks.figures.tiles import tiles
-from benchmarks.figures.values import (
-    datasets,
-    has_metric,
-    missing_notes,
-    not_applicable,
-    require_scores,
-    sub_study,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.values import datasets, missing_notes, sub_study, title, values, variants, why_empty
 from benchmarks.report.study import Study
 
 BIOLOGY = ("nmi_louvain", "asw_cell_type", "trajectory_conservation")
@@ -32,13 +22,7 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
 
     Models stand in the order of their mean over the row (best on top, as in the paper), controls below. Colours of a
     metric span its medians over all data sets.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
     """
-    require_scores(study)
     names = datasets(study)
     parts = {name: _medians(sub_study(study, [name]), metrics) for name in names}
     heights = [max(len(rows), 1) + 1.6 for _, rows, _ in parts.values()]
@@ -53,8 +37,7 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
         image = None
         for axes, (medians, rows, sizes), name in zip(grid[:, column], parts.values(), names):
             if not len(rows) or not np.isfinite(medians[column]).any():
-                reason = "no value" if has_metric(study, metric) else "not scored in this study"
-                empty_panel(axes, f"{title(study, metric, arrow=False)}: {reason}")
+                empty_panel(axes, f"{title(study, metric, arrow=False)}: {why_empty(study, metric)}")
             else:
                 image = tiles(axes, medians[column], rows, [plain_number(size) for size in sizes], limits=limits)
                 if name in named:
@@ -77,7 +60,6 @@ def _medians(part: Study, metrics: Sequence[str]) -> tuple[np.ndarray, list[str]
     tables = [values(part, metric) for metric in metrics]
     sizes = sorted(part.runs["n_cells"].unique())
     order = variants(part)
-    order = order[~order["label"].isin(not_applicable(part))]
     medians = np.full((len(metrics), len(order), len(sizes)), np.nan)
     for number, table in enumerate(tables):
         if len(table):

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, plain_number, short
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, plain_number, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 PAPER = ("cobolt", "scmm", "multivi", "multivi-native", "totalvi", "scmvp", "davae", "portal", "scalex")
 
 
 def draw(study: Study) -> Figure:
-    """One data set: a column a model, smallest number of cells on top, largest below, coloured by cell type.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set: a column a model, smallest number of cells on top, largest below, coloured by cell type."""
     order = variants(study, PAPER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     columns = min(len(order), 6)
     blocks = -(-len(order) // columns)
     sizes = sorted(study.runs["n_cells"].unique())
     sizes = [sizes[0], sizes[-1]] if len(sizes) > 1 else sizes
     figure = new_figure(PAGE, 12 + 27 * len(sizes) * blocks)
-    table = study.umaps
-    labels = study.labels(table) if len(table) else []
-    table = table.assign(label=labels) if len(table) else table
-    types = categories(present(table, "cell_type"))
+    table = layouts(study)
+    types = label_colours(table, "cell_type")
     grid = figure.subplots(len(sizes) * blocks, columns, squeeze=False)
     for axes in grid.ravel():
         axes.set_visible(False)
@@ -39,19 +29,14 @@ def draw(study: Study) -> Figure:
         for row, size in enumerate(sizes):
             axes = grid[number // columns * len(sizes) + row, number % columns]
             axes.set_visible(True)
-            part = table[(table["label"] == label) & (table["n_cells"] == size)] if len(table) else table
-            if len(part):
-                umap_panel(axes, part, "cell_type", types)
-            else:
-                empty_panel(axes, "not in the table of UMAPs")
-                axes.set_box_aspect(1)
+            umap_panel(axes, table[(table["label"] == label) & (table["n_cells"] == size)], "cell_type", types)
             if row == 0:
                 axes.set_title(short(label, 20))
             if number % columns == 0:
                 axes.set_ylabel(f"{plain_number(size)} cells\nUMAP 2")
             if row == len(sizes) - 1:
                 axes.set_xlabel("UMAP 1")
-    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    headline(figure, dataset_names(study))
     if types:
         umap_legend(figure, types, "cell type")
     notes = missing_notes(study, [])

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import curve_legend, curves, line_styles, log_axis
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, values, variants
+from benchmarks.figures.values import datasets, missing_notes, values, variants
 from benchmarks.report.study import Study
 
 COSTS = (
@@ -18,16 +18,8 @@ ORDER = ("scmvp", "scvi", "seurat-wnn", "wnn", "lda-atac")
 
 
 def draw(study: Study) -> Figure:
-    """A row a data set; a column the time, host memory, and device memory where it was measured; both axes logarithmic.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """A row a data set; a column the time, host memory, and device memory where it was measured; both axes logarithmic."""
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     names = datasets(study)
     tables = {cost: values(study, cost) for cost, _ in COSTS}
     shown = [(cost, heading) for cost, heading in COSTS if len(tables[cost]) or cost != "peak_device_mb"]

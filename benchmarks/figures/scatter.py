@@ -7,7 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from benchmarks.figures.style import short
+from benchmarks.figures.style import categories, empty_panel, short
+from benchmarks.report.study import Study
+from benchmarks.umaps import COLUMNS
 
 GROUP_COLOURS = {
     "paired": "#332288",
@@ -26,12 +28,19 @@ MISSING = "#C8C8C8"
 MAX_LEGEND = 24
 """Entries of a legend; beyond, it says how many more there are."""
 
+NO_UMAP = "not in the table of UMAPs"
+"""What a panel says whose embedding was not laid out."""
 
-def umap_panel(axes: Axes, table: pd.DataFrame, column: str, colours: dict[str, str]) -> None:
-    """Draw the points of one embedding (``x``, ``y``), coloured by `column`.
+
+def umap_panel(axes: Axes, table: pd.DataFrame, column: str, colours: dict[str, str], absent: str = NO_UMAP) -> None:
+    """Draw the points of one embedding (``x``, ``y``), coloured by `column`; a square that says `absent` without points.
 
     Points come in an order at random (fixed), so that no label lies on top of all others.
     """
+    if table.empty:
+        empty_panel(axes, absent)
+        axes.set_box_aspect(1)
+        return
     order = np.random.default_rng(0).permutation(len(table))
     part = table.iloc[order]
     inks = [colours.get(value, MISSING) if isinstance(value, str) else MISSING for value in part[column]]
@@ -61,11 +70,19 @@ def umap_legend(
     )  # fmt: skip
 
 
+def layouts(study: Study) -> pd.DataFrame:
+    """A study's table of UMAPs with the ``label`` of each variant; without rows where there is none."""
+    if study.umaps.empty:
+        return pd.DataFrame(columns=[*COLUMNS, "label"])
+    return study.umaps.assign(label=study.labels(study.umaps))
+
+
 def at_largest_size(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of a table of UMAPs at each data set's largest number of cells."""
     return table[table["n_cells"] == table.groupby("dataset")["n_cells"].transform("max")] if len(table) else table
 
 
-def present(table: pd.DataFrame, column: str) -> list[str]:
-    """Labels that occur, sorted; none where the table lacks the column."""
-    return sorted({value for value in table[column] if isinstance(value, str)}) if column in table else []
+def label_colours(table: pd.DataFrame, column: str) -> dict[str, str]:
+    """Colour of each label that occurs in a column of a table of UMAPs, sorted; none where it lacks the column."""
+    names = sorted({value for value in table[column] if isinstance(value, str)}) if column in table else []
+    return {name: GROUP_COLOURS.get(name, "#999999") for name in names} if column == "group" else categories(names)

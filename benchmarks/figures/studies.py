@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import GROUP_COLOURS, at_largest_size, present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.values import datasets, missing_notes, not_applicable, require_scores, variants
+from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, panel_letter, short
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 PANELS = (
@@ -21,44 +21,28 @@ ORDER = ("multivi", "multivi-native", "cobolt")
 
 
 def draw(study: Study) -> Figure:
-    """One data set: a row a model, columns are the paper's panels a (modality), b (cell type), c and d (batches).
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set: a row a model, columns are the paper's panels a (modality), b (cell type), c and d (batches)."""
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
-    table = at_largest_size(study.umaps)
-    table = table.assign(label=study.labels(table)) if len(table) else table
-    colours = {
-        "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
-        "cell_type": categories(present(table, "cell_type")),
-        "batch": categories(present(table, "batch")),
-    }
+    table = at_largest_size(layouts(study))
+    colours = {column: label_colours(table, column) for _, _, column, _ in PANELS}
     figure = new_figure(PAGE, 12 + 35 * len(order))
     grid = figure.subplots(len(order), len(PANELS), squeeze=False)
     for number, (row, label) in enumerate(zip(grid, order["label"])):
-        whole = table[table["label"] == label] if len(table) else table
+        whole = table[table["label"] == label]
         for axes, (letter, heading, column, group) in zip(row, PANELS):
-            part = whole[whole["group"] == group] if group and len(whole) else whole
+            part = whole[whole["group"] == group] if group else whole
             if number == 0:
                 panel_letter(axes, letter)
                 axes.set_title(heading)
             if number == len(grid) - 1:
                 axes.set_xlabel("UMAP 1")
-            if len(part):
-                umap_panel(axes, part, column, colours[column])
-                if group:
-                    axes.set_xlim(*_span(whole["x"]))
-                    axes.set_ylim(*_span(whole["y"]))
-            else:
-                empty_panel(axes, f"no {group.upper()}-only cells" if len(whole) else "not in the table of UMAPs")
-                axes.set_box_aspect(1)
+            absent = f"no {group.upper()}-only cells" if group and len(whole) else NO_UMAP
+            umap_panel(axes, part, column, colours[column], absent)
+            if group and len(part):
+                axes.set_xlim(*_span(whole["x"]))
+                axes.set_ylim(*_span(whole["y"]))
         row[0].set_ylabel(f"{short(label, 20)}\nUMAP 2")
-    figure.suptitle(", ".join(short(name) for name in datasets(study)), fontsize=7.5, fontweight="bold")
+    headline(figure, dataset_names(study))
     for place, (column, heading) in zip(
         ("outside right upper", "outside right center", "outside right lower"),
         (("group", "modalities"), ("cell_type", "cell type"), ("batch", "batch")),

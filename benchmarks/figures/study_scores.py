@@ -5,18 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.bars import bar_legend, bars
-from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter
-from benchmarks.figures.values import (
-    axis_title,
-    datasets,
-    has_metric,
-    missing_notes,
-    not_applicable,
-    require_scores,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.panels import metric_panel
+from benchmarks.figures.style import PAGE, add_notes, new_figure
+from benchmarks.figures.values import axis_title, datasets, missing_notes, variants
 from benchmarks.report.study import Study
 
 METRICS = (
@@ -29,24 +20,14 @@ def draw(study: Study) -> Figure:
     """Agreement of labels across modalities first, then conservation, batches and mixing; a group of bars a data set.
 
     The paper's table of labels by labels of neighbours is among the details of a score; its mean is drawn here.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
     """
-    require_scores(study)
     order = variants(study, ("multivi", "multivi-native", "cobolt"))
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     names = datasets(study)
     figure = new_figure(PAGE, 230)
     grid = figure.subplots(5, 2).ravel()
     for letter, axes, metric in zip("abcdefghij", grid, METRICS):
-        panel_letter(axes, letter)
-        axes.set_title(title(study, metric))
-        table = values(study, metric, per="run")
+        table = metric_panel(axes, letter, study, metric, per="run")
         if table.empty:
-            empty_panel(axes, "no value" if has_metric(study, metric) else "not scored in this study")
             continue
         bars(axes, table, names, order)
         axes.set_ylabel(axis_title(study, metric))

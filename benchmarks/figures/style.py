@@ -155,6 +155,20 @@ def panel_letter(axes, letter: str) -> None:
     )  # fmt: skip
 
 
+def headline(figure: Figure, text: str) -> None:
+    """Write what a figure is of above all its panels."""
+    figure.suptitle(text, fontsize=7.5, fontweight="bold")
+
+
+def legend_above(container, handles, labels, columns: int, title: str | None, handle_length: float):
+    """A legend above a figure, under its title (notes stand below); the handles' length is in units of the letters' size."""
+    return container.legend(
+        handles, [short(label, 26) for label in labels], loc="outside upper center", ncols=columns, columnspacing=1.0,
+        title=title, title_fontproperties={"size": 7.5, "weight": "bold"},
+        handlelength=handle_length, labelspacing=0.3,
+    )  # fmt: skip
+
+
 def add_notes(figure: Figure, notes: list[str]) -> None:
     """Write notes (each once) below the figure, broken to its width."""
     seen = list(dict.fromkeys(note for note in notes if note))

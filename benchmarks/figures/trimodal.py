@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.errors import InputError
-from benchmarks.figures.scatter import GROUP_COLOURS, at_largest_size, present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, categories, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.tiles import tiles
-from benchmarks.figures.values import (
-    datasets,
-    missing_notes,
-    not_applicable,
-    require_scores,
-    sub_study,
-    title,
-    values,
-    variants,
-)
+from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import PAGE, add_notes, new_figure, panel_letter, short
+from benchmarks.figures.tiles import score_tiles
+from benchmarks.figures.values import datasets, missing_notes, sub_study, variants
 from benchmarks.report.study import Study
-from benchmarks.statistics.keys import declaration
-from benchmarks.statistics.scaling import scale_by_declaration
 
 DESIGNS = ("complete", "pairs", "every_combination")
 """How the labels of the study's data sets end: a-d, e, f."""
@@ -62,24 +49,11 @@ def split(study: Study) -> dict[str, Study]:
 
 
 def draw(study: Study) -> Figure:
-    """One family of data sets: a-c UMAPs of MOFA+, WNN and MultiVI; d scores; e, f MultiVI on incomplete cells.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One family of data sets: a-c UMAPs of MOFA+, WNN and MultiVI; d scores; e, f MultiVI on incomplete cells."""
     named = {design: name for name in datasets(study) for design in DESIGNS if re.search(rf"(^|_){design}$", name)}
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
-    table = at_largest_size(study.umaps)
-    colours = {
-        "group": {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")},
-        "batch": categories(present(table, "batch")),
-        "cell_type": categories(present(table, "cell_type")),
-        "condition": categories(present(table, "condition")),
-    }
+    table = at_largest_size(layouts(study))
+    colours = {column: label_colours(table, column) for column, _ in (*COLUMNS, CONDITION)}
     rows = [(letter, models, "complete") for letter, models in METHODS]
     rows += [(letter, METHODS[2][1], design) for letter, design in (("e", "pairs"), ("f", "every_combination"))]
     tall = 34 + 3.2 * len(order) * len(named)
@@ -87,7 +61,8 @@ def draw(study: Study) -> Figure:
     upper, middle, lower = figure.subfigures(3, 1, height_ratios=(86, tall, 66))
     columns = (CONDITION, *COLUMNS[1:]) if colours["condition"] else COLUMNS
     _umaps(upper, study, rows[:3], named, colours, columns)
-    _scores(middle, study, named, order)
+    parts = [(short(named[design]), {"dataset": named[design]}) for design in DESIGNS if design in named]
+    score_tiles(middle, "d", study, order["label"], METRICS, parts, aspect=30)[-1].set_xlabel("metric")
     _umaps(lower, study, rows[3:], named, colours, COLUMNS)
     notes = [
         "a-c: all modalities in every cell; d: medians over replicates; e: two of three modalities; f: every combination."
@@ -101,21 +76,17 @@ def _umaps(
 ) -> None:
     """A row of panels a (letter, models, design), the first of the models that the study has."""
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
-    known, table = set(study.variants["model"]), at_largest_size(study.umaps)
+    known, table = set(study.variants["model"]), at_largest_size(layouts(study))
     for number, (panels, (letter, models, design)) in enumerate(zip(grid, rows)):
         model = next((model for model in models if model in known), models[0])
-        part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))] if len(table) else table
+        part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))]
         panel_letter(panels[0], letter)
         for axes, (column, heading) in zip(panels, columns):
             if number == 0:
                 axes.set_title(heading)
             if number == len(rows) - 1:
                 axes.set_xlabel("UMAP 1")
-            if len(part):
-                umap_panel(axes, part, column, colours[column])
-            else:
-                empty_panel(axes, _why(study, model, named.get(design), design, known))
-                axes.set_box_aspect(1)
+            umap_panel(axes, part, column, colours[column], _why(study, model, named.get(design), design, known))
         panels[0].set_ylabel(f"{short(model, 18)}\n{design.replace('_', ' ')}\nUMAP 2")
     upper, lower = ((columns[1], "upper"), (columns[2], "lower")), ((columns[0], "upper"),)
     shown = upper if len(rows) == 3 else lower
@@ -134,36 +105,4 @@ def _why(study: Study, model: str, dataset: str | None, design: str, known: set[
     runs = study.runs[(study.runs["variant"] == model) & (study.runs["dataset"] == dataset)]
     if len(runs) and not (runs["status"] == "ok").any():
         return f"{model}: {runs['status'].iloc[0].replace('_', ' ')}"
-    return "not in the table of UMAPs"
-
-
-def _scores(figure, study: Study, named: dict[str, str], order: pd.DataFrame) -> None:
-    designs = [design for design in DESIGNS if design in named]
-    grid = figure.subplots(len(designs), 1, squeeze=False, sharex=True)[:, 0]
-    panel_letter(grid[0], "d")
-    image = None
-    for axes, design in zip(grid, designs):
-        medians = np.full((len(order), len(METRICS)), np.nan)
-        shades = medians.copy()
-        for column, metric in enumerate(METRICS):
-            part = values(study, metric)
-            part = part[part["dataset"] == named[design]]
-            if len(part):
-                medians[:, column] = part.groupby("label")["value"].median().reindex(order["label"]).to_numpy()
-                declared = declaration(study.metrics, metric)
-                if declared is not None:
-                    shades[:, column] = scale_by_declaration(declared, medians[:, column])
-        axes.set_title(short(named[design]), loc="left")
-        if np.isfinite(medians).any():
-            headings = [title(study, metric).replace(" (embedding)", "") for metric in METRICS]
-            image = tiles(axes, medians, order["label"].tolist(), headings, shades)
-            axes.tick_params(axis="x", rotation=40)
-            for label in axes.get_xticklabels():
-                label.set(ha="right", rotation_mode="anchor")
-        else:
-            empty_panel(axes, "no value")
-    grid[-1].set_xlabel("metric")
-    if image is not None:
-        bar = figure.colorbar(image, ax=list(grid), location="right", aspect=30, fraction=0.02, pad=0.01)
-        bar.set_label("scaled: 0 worst, 1 best")
-        bar.outline.set_visible(False)
+    return NO_UMAP

@@ -5,18 +5,19 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import curve_legend, curves
-from benchmarks.figures.scatter import GROUP_COLOURS, present, umap_legend, umap_panel
-from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, plain_number, short
-from benchmarks.figures.values import (
-    datasets,
-    has_metric,
-    missing_notes,
-    not_applicable,
-    require_scores,
-    title,
-    values,
-    variants,
+from benchmarks.figures.panels import metric_panel
+from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.style import (
+    PAGE,
+    add_notes,
+    empty_panel,
+    headline,
+    new_figure,
+    panel_letter,
+    plain_number,
+    short,
 )
+from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
 
 UMAP_MODELS = (("a", ("multivi", "multivi-native")), ("b", ("cobolt",)), ("c", ("seurat-imputed",)))
@@ -27,28 +28,16 @@ MOST_FRACTIONS = 5
 
 
 def draw(study: Study) -> Figure:
-    """One data set, at its largest size: a-c UMAPs by rate of unpaired cells, d modality enrichment, e rank distance.
-
-    Raises
-    ------
-    InputError
-        If the study has no successful run.
-    """
-    require_scores(study)
+    """One data set, at its largest size: a-c UMAPs by rate of unpaired cells, d modality enrichment, e rank distance."""
     size = study.runs["n_cells"].max()
     order = variants(study, ORDER)
-    order = order[~order["label"].isin(not_applicable(study))].reset_index(drop=True)
     figure = new_figure(PAGE, 178)
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))
     _umaps(upper, study, size)
     panels = lower.subplots(1, 2)
     for letter, axes, metric in zip("de", panels, ("modality_enrichment", "rank_distance")):
-        panel_letter(axes, letter)
-        axes.set_title(title(study, metric))
-        table = values(study, metric)
-        table = table[table["n_cells"] == size]
+        table = metric_panel(axes, letter, study, metric, n_cells=size)
         if table.empty:
-            empty_panel(axes, "no value" if has_metric(study, metric) else "not scored in this study")
             continue
         curves(axes, table.assign(percent=table["unpaired_fraction"] * 100), "percent", order)
         axes.set_xlabel("unpaired cells (%)")
@@ -60,37 +49,32 @@ def draw(study: Study) -> Figure:
             axes.set_ylabel("distance of a cell's halves\n(number of observations)")
             axes.set_ylim(bottom=0)
     curve_legend(lower, order, 5)
-    name = ", ".join(short(item) for item in datasets(study))
-    figure.suptitle(f"{name}, {plain_number(size)} cells", fontsize=7.5, fontweight="bold")
+    headline(figure, f"{dataset_names(study)}, {plain_number(size)} cells")
     notes = ["d, e: lines through means, small points are replicates; dotted line: perfect mixing."]
     add_notes(lower, notes + missing_notes(study, ("modality_enrichment", "rank_distance")))
     return figure
 
 
 def _umaps(figure, study: Study, size: float) -> None:
-    table = study.umaps
-    table = table[(table["n_cells"] == size) & (table["unpaired_fraction"] > 0)] if len(table) else table
-    fractions = sorted(table["unpaired_fraction"].unique()) if len(table) else []
+    table = layouts(study)
+    table = table[(table["n_cells"] == size) & (table["unpaired_fraction"] > 0)]
+    fractions = sorted(table["unpaired_fraction"].unique())
     if len(fractions) > MOST_FRACTIONS:
         step = (len(fractions) - 1) / (MOST_FRACTIONS - 1)
         fractions = [fractions[round(i * step)] for i in range(MOST_FRACTIONS)]
-    groups = {name: GROUP_COLOURS.get(name, "#999999") for name in present(table, "group")}
+    groups = label_colours(table, "group")
     grid = figure.subplots(3, max(len(fractions), 1), squeeze=False)
     known = set(study.variants["model"])
     for number, ((letter, models), row) in enumerate(zip(UMAP_MODELS, grid)):
         model = next((model for model in models if model in known), models[0])
+        absent = NO_UMAP if model in known else f"{model} is not part of this study"
         panel_letter(row[0], letter)
         for axes, fraction in zip(row, fractions or [None]):
-            part = (
-                table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)] if len(table) else table
-            )
-            if len(part):
-                umap_panel(axes, part, "group", groups)
+            part = table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)]
+            if fractions:
+                umap_panel(axes, part, "group", groups, absent)
             else:
-                empty_panel(
-                    axes, "not in the table of UMAPs" if model in known else f"{model} is not part of this study"
-                )
-                axes.set_box_aspect(1 if fractions else None)
+                empty_panel(axes, absent)
             if fraction is not None and number == 0:
                 axes.set_title(f"{fraction:.0%} unpaired")
             if number == len(grid) - 1:

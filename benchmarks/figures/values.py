@@ -36,9 +36,17 @@ def datasets(study: Study) -> list[str]:
     return list(dict.fromkeys([*study.runs["dataset"], *study.scores["dataset"]]))
 
 
+def dataset_names(study: Study) -> str:
+    """The data sets of a study as a heading."""
+    return ", ".join(short(name) for name in datasets(study))
+
+
 def variants(study: Study, first: Sequence[str] = ()) -> pd.DataFrame:
-    """Variants with ``model``, ``variant``, ``label``, ``control``: models named in `first`, the others, controls."""
-    table = study.variants
+    """Variants with ``model``, ``variant``, ``label``, ``control``: models named in `first`, the others, controls.
+
+    Those that the designs of the study rule out everywhere are left out.
+    """
+    table = study.variants[~study.variants["label"].isin(not_applicable(study))]
     place = {model: number for number, model in enumerate(first)}
     order = [
         (bool(control), place.get(model, len(place)), number)
@@ -47,7 +55,7 @@ def variants(study: Study, first: Sequence[str] = ()) -> pd.DataFrame:
     return table.iloc[sorted(range(len(table)), key=lambda i: order[i])].reset_index(drop=True)
 
 
-def values(study: Study, metric: str, per: str = "replicate") -> pd.DataFrame:
+def values(study: Study, metric: str, per: str = "replicate", **where) -> pd.DataFrame:
     """Values of a metric: ``dataset``, ``n_cells``, ``unpaired_fraction``, ``model``, ``variant``, ``label``, ``value``.
 
     Parameters
@@ -56,6 +64,8 @@ def values(study: Study, metric: str, per: str = "replicate") -> pd.DataFrame:
         A metric of the score table, or a cost of the run table (``wall_seconds``, ``peak_rss_mb``, ...).
     per
         ``replicate``: one value a subsample, training seeds averaged (:func:`replicate_means`). ``run``: one a run.
+    **where
+        Only values with this in a column: ``dataset="pbmc"``, ``unpaired_fraction=0.5``.
 
     Returns
     -------
@@ -76,6 +86,8 @@ def values(study: Study, metric: str, per: str = "replicate") -> pd.DataFrame:
     else:
         table = part
     columns = ["dataset", "n_cells", "unpaired_fraction", "model", "variant", "value"]
+    for column, wanted in where.items():
+        table = table[table[column] == wanted]
     table = table[columns].reset_index(drop=True)
     return table.assign(label=study.labels(table) if len(table) else pd.Series(dtype=object))
 
@@ -103,6 +115,11 @@ def axis_title(study: Study, metric: str) -> str:
 def has_metric(study: Study, metric: str) -> bool:
     """Whether a study was scored with a metric, successfully or not."""
     return bool((study.scores["metric"] == metric).any()) or metric in study.runs
+
+
+def why_empty(study: Study, metric: str) -> str:
+    """What a panel says for which a metric has no value."""
+    return "no value" if has_metric(study, metric) else "not scored in this study"
 
 
 def missing_notes(study: Study, metrics: Sequence[str]) -> list[str]:

@@ -7,7 +7,6 @@ Needs xgboost beside our environment. Nothing of the release is changed.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import time
@@ -55,14 +54,6 @@ def their_embedding(visible, seed: int, epochs: int, evaluation: bool = False) -
     return latent[[row[name] for name in barcodes]]
 
 
-def our_epoch(visible, n_epochs: int = 12) -> float:
-    """Median CPU seconds of our epochs (one thread), the first two left out: other load does not count."""
-    model, stamps = Cobolt(epochs=n_epochs), []
-    model.progress = lambda *_, **__: stamps.append(time.process_time())
-    model.fit(visible, 0, "cpu")
-    return float(np.median(np.diff(stamps)[1:]))
-
-
 def their_epoch(visible, n_epochs: int = 3) -> float:
     """CPU seconds of one of their epochs, after a first one."""
     model, _ = release(visible, 0)
@@ -74,24 +65,17 @@ def their_epoch(visible, n_epochs: int = 3) -> float:
 
 def main() -> None:
     """Compare, then time."""
-    options = side_by_side.parser(__doc__)
+    options = side_by_side.training_parser(__doc__, epochs=100)
     options.add_argument("--modalities", nargs=2, default=["rna", "atac"])
     options.add_argument("--unpaired", type=float, default=0.0, help="fraction of the cells that are split")
-    options.add_argument("--epochs", type=int, default=100)
     options.add_argument("--evaluation", action="store_true", help="theirs in evaluation mode, too")
-    options.add_argument("--ours", type=json.loads, default={}, help="our hyperparameters, as JSON")
     options = options.parse_args()
     sys.path.insert(0, str(options.checkout))
     torch.set_num_threads(1)
     made = side_by_side.designs(
         options.data or ["simulated", "bmmc_multiome"], options.unpaired, tuple(options.modalities)
     )
-    settings = {"epochs": options.epochs, **options.ours}
-
-    def ours(visible, seed: int) -> np.ndarray:
-        model = Cobolt(**settings)
-        model.fit(visible, seed, "cpu")
-        return model.embed()
+    ours = side_by_side.fitted(Cobolt, {"epochs": options.epochs, **options.ours})
 
     if options.only != "times":
         ways = {"ours": ours, "theirs": lambda visible, seed: their_embedding(visible, seed, options.epochs)}
@@ -99,10 +83,7 @@ def main() -> None:
             ways["theirs, evaluation mode"] = lambda visible, seed: their_embedding(visible, seed, options.epochs, True)
         side_by_side.compare(ways, made, options.seeds, f", {options.unpaired:.0%} unpaired, {options.epochs} epochs")
     if options.only != "scores":
-        for name, (visible, _) in made.items():
-            print(f"\n{name}, CPU seconds, one thread")
-            ways = {"ours": partial(our_epoch, visible), "theirs": partial(their_epoch, visible)}
-            side_by_side.alternate(ways, options.repeats, "an epoch")
+        side_by_side.time_epochs(made, partial(Cobolt, epochs=12), their_epoch, options.repeats)
 
 
 if __name__ == "__main__":

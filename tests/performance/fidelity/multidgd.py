@@ -9,7 +9,6 @@ changed.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -72,37 +71,19 @@ def their_embedding(visible, seed: int, epochs: int) -> np.ndarray:
 
 def main() -> None:
     """Compare, then time."""
-    options = side_by_side.parser(__doc__)
+    options = side_by_side.training_parser(__doc__, epochs=150)
     options.add_argument("--unpaired", type=float, default=0.0, help="fraction of the cells that are split")
-    options.add_argument("--epochs", type=int, default=150)
-    options.add_argument("--ours", type=json.loads, default={}, help="our hyperparameters, as JSON")
     options = options.parse_args()
     sys.path.insert(0, str(options.checkout / "src"))
     torch.set_num_threads(1)
     made = side_by_side.designs(options.data or ["simulated", "bmmc_multiome"], options.unpaired)
-    settings = {"epochs": options.epochs, "patience": options.epochs, **options.ours}
-
-    def ours(visible, seed: int) -> np.ndarray:
-        model = MultiDGD(**settings)
-        model.fit(visible, seed, "cpu")
-        return model.embed()
+    ours = side_by_side.fitted(MultiDGD, {"epochs": options.epochs, "patience": options.epochs, **options.ours})
 
     if options.only != "times":
         ways = {"ours": ours, "theirs": lambda visible, seed: their_embedding(visible, seed, options.epochs)}
         side_by_side.compare(ways, made, options.seeds, f", {options.unpaired:.0%} unpaired, {options.epochs} epochs")
     if options.only != "scores":
-        for name, (visible, _) in made.items():
-            print(f"\n{name}, CPU seconds, one thread")
-            ways = {"ours": partial(our_epoch, visible), "theirs": partial(their_epoch, visible)}
-            side_by_side.alternate(ways, options.repeats, "an epoch")
-
-
-def our_epoch(visible, n_epochs: int = 12) -> float:
-    """Median CPU seconds of our epochs (one thread), the first two left out: other load does not count."""
-    model, stamps = MultiDGD(epochs=n_epochs, patience=n_epochs), []
-    model.progress = lambda *_, **__: stamps.append(time.process_time())
-    model.fit(visible, 0, "cpu")
-    return float(np.median(np.diff(stamps)[1:]))
+        side_by_side.time_epochs(made, partial(MultiDGD, epochs=12, patience=12), their_epoch, options.repeats)
 
 
 def their_epoch(visible, n_epochs: int = 10) -> float:

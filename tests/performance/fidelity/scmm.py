@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 import time
 import types
@@ -159,11 +158,9 @@ def divergence(release, made, settings: dict, n_seeds: int) -> None:
 
 def main() -> None:
     """Compare, then time."""
-    options = side_by_side.parser(__doc__)
+    options = side_by_side.training_parser(__doc__, epochs=100)
     options.add_argument("--modalities", nargs=2, default=["rna", "atac"])
     options.add_argument("--cells", type=int, default=1000, help="simulated cells")
-    options.add_argument("--epochs", type=int, default=100)
-    options.add_argument("--ours", type=json.loads, default={}, help="our hyperparameters, as JSON")
     options.add_argument("--divergence", action="store_true", help="only say where training diverges")
     options = options.parse_args()
     release = load_release(options.checkout)
@@ -176,31 +173,18 @@ def main() -> None:
         divergence(release, made, settings, options.seeds)
         return
 
-    def ours(visible, seed: int) -> np.ndarray:
-        model = ScMM(**settings)
-        model.fit(visible, seed, "cpu")
-        return model.embed()
-
     def theirs(visible, seed: int) -> np.ndarray:
         model = Trained(release, visible, seed, ScMM(**settings).hyperparameters)
         model.train(options.epochs)
         return model.embedding()
 
+    ways = {"ours": side_by_side.fitted(ScMM, settings), "theirs": theirs}
     if options.only != "times":
-        side_by_side.compare({"ours": ours, "theirs": theirs}, made, options.seeds, f", {options.epochs} epochs")
+        side_by_side.compare(ways, made, options.seeds, f", {options.epochs} epochs")
     if options.only != "scores":
-        for name, (visible, _) in made.items():
-            print(f"\n{name}, CPU seconds, one thread")
-            ways = {"ours": partial(our_epoch, visible), "theirs": partial(their_epoch, release, visible)}
-            side_by_side.alternate(ways, options.repeats, "an epoch")
-
-
-def our_epoch(visible, n_epochs: int = 12) -> float:
-    """Median CPU seconds of our epochs (one thread), the first two left out: other load does not count."""
-    model, stamps = ScMM(epochs=n_epochs, patience=n_epochs), []
-    model.progress = lambda *_, **__: stamps.append(time.process_time())
-    model.fit(visible, 0, "cpu")
-    return float(np.median(np.diff(stamps)[1:]))
+        side_by_side.time_epochs(
+            made, partial(ScMM, epochs=12, patience=12), partial(their_epoch, release), options.repeats
+        )
 
 
 def their_epoch(release, visible, n_epochs: int = 5) -> float:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,38 @@ def alternate(ways: Mapping[str, Callable[[], float]], repeats: int, unit: str) 
         print(f"{way}: {1000 * median:.1f} ms {unit} (median of {repeats}), {median / first:.2f} of ours", flush=True)
 
 
+def fitted(model: Callable, settings: Mapping[str, object]) -> Embedder:
+    """Our side: a model with these hyperparameters, trained on the CPU."""
+
+    def embed(visible, seed: int) -> np.ndarray:
+        ours = model(**settings)
+        ours.fit(visible, seed, "cpu")
+        return ours.embed()
+
+    return embed
+
+
+def our_epoch(model: Callable, visible) -> float:
+    """Median CPU seconds of the epochs of a new `model()`, the first two left out: other load does not count."""
+    ours, stamps = model(), []
+    ours.progress = lambda *_, **__: stamps.append(time.process_time())
+    ours.fit(visible, 0, "cpu")
+    return float(np.median(np.diff(stamps)[1:]))
+
+
+def time_epochs(
+    made: Mapping[str, tuple], model: Callable, their_epoch: Callable[[object], float], repeats: int
+) -> None:
+    """Print CPU seconds of an epoch of both on each design; the caller has set PyTorch to one thread.
+
+    `model()` makes ours with the epochs to time, `their_epoch` returns the seconds of one of theirs on a design.
+    """
+    for name, (visible, _) in made.items():
+        print(f"\n{name}, CPU seconds, one thread")
+        ways = {"ours": partial(our_epoch, model, visible), "theirs": partial(their_epoch, visible)}
+        alternate(ways, repeats, "an epoch")
+
+
 def seconds(function: Callable, *arguments) -> float:
     """Wall seconds of one call."""
     started = time.perf_counter()
@@ -139,4 +173,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--repeats", type=int, default=5, help="of the timings")
     made.add_argument("--data", nargs="+", help="designs: simulated, or entries of config/datasets.yaml")
     made.add_argument("--only", choices=("scores", "times"), help="one of the two parts")
+    return made
+
+
+def training_parser(description: str, epochs: int) -> argparse.ArgumentParser:
+    """The arguments of :func:`parser`, and of drivers in which both train for the same number of epochs."""
+    made = parser(description)
+    made.add_argument("--epochs", type=int, default=epochs)
+    made.add_argument("--ours", type=json.loads, default={}, help="our hyperparameters, as JSON")
     return made
