@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Sequence
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from benchmarks.errors import InputError
 from benchmarks.figures.registry import PaperFigure, figure, figures_of
@@ -51,6 +52,15 @@ def _settle(drawn: Figure) -> None:
     for _ in range(2):
         drawn.draw_without_rendering()
     drawn.set_layout_engine("none")
+    _round_places(drawn)
+
+
+def _round_places(drawn: FigureBase) -> None:
+    """Round the corners of all subfigures: the layout leaves noise around zero, and PDF knows 0 and -0."""
+    for part in drawn.subfigs:
+        box = part.bbox_relative
+        box.p0, box.p1 = np.round(box.p0, 9) + 0.0, np.round(box.p1, 9) + 0.0
+        _round_places(part)
 
 
 def save(drawn: Figure, stem: str | os.PathLike) -> list[Path]:
