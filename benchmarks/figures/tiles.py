@@ -47,7 +47,7 @@ def tiles(
     for (i, j), value in np.ndenumerate(medians):
         text, ink = "–", "#777777"
         if np.isfinite(value):
-            text = f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.0f}"
+            text = f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 100 else f"{value:.0f}"  # no -0.00
             red, green, blue, _ = colormaps[MAP](np.clip((shades[i, j] - limits[0]) / span, 0, 1))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 and np.isfinite(shades[i, j])
             ink = "white" if dark else "black"
@@ -97,7 +97,7 @@ def score_tiles(
         if not np.isfinite(medians).any():
             empty_panel(axes, "no value")
             continue
-        image = tiles(axes, medians, labels.tolist(), [_heading(study, metric) for metric in metrics], shades)
+        image = tiles(axes, medians, _rows(labels.tolist()), [_heading(study, metric) for metric in metrics], shades)
         axes.tick_params(axis="x", rotation=40)
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
@@ -106,6 +106,15 @@ def score_tiles(
         bar.set_label("scaled: 0 worst, 1 best")
         bar.outline.set_visible(False)
     return grid
+
+
+def _rows(labels: Sequence[str]) -> list[str]:
+    """Labels as they stand beside the tiles: what only adds to another row's label leaves that out."""
+    shown = []
+    for label in labels:
+        bases = [base for base in labels if label.startswith(f"{base}-")]
+        shown.append(f"… {label[len(min(bases, key=len)) + 1 :]}" if bases else label)
+    return shown
 
 
 def _medians(study: Study, labels: pd.Series, metrics: Sequence[str], where) -> tuple[np.ndarray, np.ndarray]:

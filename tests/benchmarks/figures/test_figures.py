@@ -275,6 +275,13 @@ def test_a_study_without_metrics_or_umaps_is_drawn_with_notes(studies, name):
         ), text
 
 
+def test_rows_of_tiles_leave_out_what_they_share_with_a_row_of_that_name():
+    from benchmarks.figures.tiles import _rows
+
+    names = ["multivi-native", "multivi-native-cell", "multivi-native-cell-mmd", "wnn", "seurat-wnn"]
+    assert _rows(names) == ["multivi-native", "… cell", "… cell-mmd", "wnn", "seurat-wnn"]
+
+
 @pytest.mark.parametrize("missing", ["nmi_louvain", "trajectory_conservation"])
 def test_rows_of_tiles_keep_their_names_where_a_metric_is_missing(studies, missing):
     """The first panel of a row that has values names the models, and no other does."""
