@@ -1,4 +1,4 @@
-"""The README's examples work as they stand there."""
+"""The README's examples work as they stand there; what the documents link to and name exists."""
 
 from __future__ import annotations
 
@@ -19,21 +19,59 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("config/**/*.md"), ROOT / "results" / "README.md"]
+)
+
+
+@pytest.fixture(params=[*DOCUMENTS, ROOT / "Makefile"], ids=lambda path: str(path.relative_to(ROOT)))
+def document(request) -> Path:
+    return request.param
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.S)
 
 
-def test_every_make_target_named_in_the_documents_exists():
+def test_every_make_target_named_in_the_documents_exists(document):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    text = document.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
-    named = set(re.findall(r"`make ([a-z-]+)", TEXT)) | set(re.findall(r"^make ([a-z-]+)", TEXT, flags=re.M))
-    assert {"demo", "test"} <= named <= targets
+    named = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, flags=re.M))
+    assert named <= targets
+    if document.name == "README.md" and document.parent == ROOT:
+        assert {"demo", "test"} <= named
 
 
-def test_every_linked_file_exists():
-    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
-    assert len(links) > 8
-    assert not [link for link in links if not (ROOT / link).exists()]
+def test_every_linked_file_and_heading_exists(document):
+    text = document.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s:]+)\)", text):
+        path, _, heading = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.M)
+            assert heading in {anchor(title) for title in titles}, link
+
+
+def anchor(title: str) -> str:
+    """The name that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+
+
+def test_every_environment_named_to_be_built_exists(document):
+    from models import environments
+
+    named = set(re.findall(r"make env NAME=([\w-]+)", document.read_text(encoding="utf-8")))
+    assert named - {"my-tool"} <= set(environments.names())
+
+
+def test_the_example_study_can_resolve_its_models():
+    from benchmarks.statistics.advice import replicates_needed
+
+    (study,) = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.S)]
+    compared = set(study["models"]) - {"random", "oracle"}
+    assert study["designs"]["replicates"] >= replicates_needed(len(compared))
 
 
 def test_the_example_study_fits_the_schema():
