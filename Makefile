@@ -57,6 +57,7 @@ dry-run: setup  ## Say what a study would do: make dry-run STUDY=...
 	@$(RUN) --configfile $(STUDY) $(OVERRIDES) --dry-run --quiet $(ARGS)
 
 figures: setup  ## Draw the papers' figures of a study that ran: make figures STUDY=config/studies/NAME.yaml (or its name)
+	@test "$(STUDY)" != config/config.yaml || { echo "make figures: name the study of a paper, such as STUDY=config/studies/scmvp_scaling_small.yaml" >&2; exit 2; }
 	@$(BIN)/python -m benchmarks figures --study-folder results/$(basename $(notdir $(STUDY))) --output results/$(basename $(notdir $(STUDY)))/figures $(ARGS)
 
 retry-failed: setup  ## Train the failed runs of a study again: make retry-failed STUDY=...
