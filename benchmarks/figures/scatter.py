@@ -38,7 +38,7 @@ def umap_panel(axes: Axes, table: pd.DataFrame, column: str, colours: dict[str, 
     Points come in an order at random (fixed), so that no label lies on top of all others.
     """
     if table.empty:
-        empty_panel(axes, absent)
+        empty_panel(axes, absent, 14)
         axes.set_box_aspect(1)
         return
     order = np.random.default_rng(0).permutation(len(table))

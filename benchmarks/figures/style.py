@@ -178,15 +178,15 @@ def add_notes(figure: Figure, notes: list[str]) -> None:
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=5.5, color=NOTE, linespacing=1.35)
 
 
-def empty_panel(axes, text: str) -> None:
-    """A panel without data, which says why it has none."""
+def empty_panel(axes, text: str, width: int = 26) -> None:
+    """A panel without data, which says why it has none, in lines of up to `width` letters."""
     # Hidden, not removed: on a shared axis the other panels' ticks would go, too.
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     axes.set_facecolor("#F7F7F7")
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.text(
-        0.5, 0.5, "\n".join(textwrap.wrap(one_line(text), 26)), transform=axes.transAxes, ha="center", va="center",
+        0.5, 0.5, "\n".join(textwrap.wrap(one_line(text), width)), transform=axes.transAxes, ha="center", va="center",
         fontsize=5.5, color=NOTE,
     )  # fmt: skip
 
