@@ -1,7 +1,9 @@
 /* Learning curves with bands, equal-score contours and advice in sentences. */
 MosaicBench.section("advice", (root, data) => {
   const { shared, element, format } = MosaicBench;
-  const own = { metric: 0 };
+  // Shown first is the metric with the most curves on the data set that is shown first.
+  const curvesOf = data.metrics.map((_, metric) => data.curves.filter((item) => item.dataset === MosaicBench.state.dataset && item.metric === metric).length);
+  const own = { metric: curvesOf.indexOf(Math.max(...curvesOf)) };
   const WIDTH = 380, HEIGHT = 230, LEFT = 50, RIGHT = 14, TOP = 10, BOTTOM = 42;
   const titles = data.metrics.map(({ name }) => shared.metrics.find((metric) => !metric.run && metric.name === name).title);
   const same = (a, b) => (a === null || b === null ? a === b : Math.abs(a - b) < 1e-9);

@@ -72,7 +72,11 @@ const MosaicBench = (() => {
   const conditionOf = (dataset, size, fraction) => shared.conditions.findIndex((item) => item.dataset === dataset && item.cells === size && item.fraction === fraction);
 
   // One condition for the whole page: selectors in several sections move together. It starts at the largest size, half unpaired.
-  const state = { dataset: datasets[0], cells: null, fraction: null };
+  // Shown first is the data set with the most sizes, then the most designs: it has the most to say.
+  const richness = (dataset) => [sizes(dataset).length, shared.conditions.filter((item) => item.dataset === dataset).length];
+  const richer = (one, other) => one[0] > other[0] || (one[0] === other[0] && one[1] > other[1]);
+  const richest = datasets.reduce((best, dataset) => (richer(richness(dataset), richness(best)) ? dataset : best), datasets[0]);
+  const state = { dataset: richest, cells: null, fraction: null };
   if (datasets.length) {
     state.cells = sizes(state.dataset).at(-1);
     state.fraction = nearest(fractions(state.dataset, state.cells), 0.5);
