@@ -11,7 +11,7 @@ ELBO of each subset of modalities, a step each        ``losses``, ``SubsetTraine
 correction of single-modality latents by XGBoost      ``Cobolt.embed``: histogram gradient boosting
 ====================================================  ======================================================
 
-Gradient-boosted trees are scikit-learn's, not XGBoost's. Embeddings use the running statistics of the batch
+Gradient-boosted trees are scikit-learn's with XGBoost's defaults. Embeddings use the running statistics of the batch
 normalisation; the release those of the 128 cells that are embedded together. Each row of the embedding is centred, since softmax(z) ignores its mean.
 """
 
@@ -26,6 +26,16 @@ from models.parts.composed import ComposedModel, common_plan
 _RELEASE = "Cobolt, default of the released class"
 _FEWEST_PAIRED = 50
 """Paired cells below which the trees have nothing to learn and latents are left uncorrected."""
+
+_TREES = {
+    "learning_rate": 0.3,
+    "max_iter": 100,
+    "max_depth": 6,
+    "max_leaf_nodes": None,
+    "min_samples_leaf": 1,
+    "l2_regularization": 1.0,
+}
+"""XGBoost's defaults, with which the release's trees grow."""
 
 
 class Cobolt(ComposedModel):
@@ -42,7 +52,7 @@ class Cobolt(ComposedModel):
         needs_paired=True,
         batches=True,
         gpu=True,
-        version=2,
+        version=3,
         defaults={
             "n_latent": 10,
             "widths": (128, 64),
@@ -121,7 +131,7 @@ class Cobolt(ComposedModel):
                 embed_in_order(self.data, lambda batch, subset=subset: self.network.embed(batch, subset)).cpu().numpy()
             )
             for dimension in range(embedding.shape[1]):
-                trees = HistGradientBoostingRegressor(early_stopping=False, random_state=self.seed)
+                trees = HistGradientBoostingRegressor(**_TREES, early_stopping=False, random_state=self.seed)
                 trees.fit(single[paired], embedding[paired, dimension])
                 corrected[cells, dimension] = trees.predict(single[cells])
         return corrected
