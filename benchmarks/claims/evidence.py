@@ -136,6 +136,8 @@ class Evidence:
     def outcomes(self, model: str) -> pd.DataFrame:
         """Runs of a paper's model that were tried: ``block`` and ``failed``, the share of its seeds that failed.
 
+        Runs that a wrapper of ours refused for want of something in the data (``InputError``) were not tried.
+
         Raises
         ------
         NotTestable
@@ -145,6 +147,9 @@ class Evidence:
         if runs is None:
             raise NotTestable("no value", "there is no table of runs")
         tried = runs[runs["status"].isin(["ok", *FAILURES])]
+        if "reason" in tried:
+            # That our wrapper could not use a design says nothing of the model.
+            tried = tried[~tried["reason"].fillna("").str.startswith("InputError")]
         for name in self.claim.models[model]:
             found = self._selected(tried[tried["name"] == name])
             if len(found):

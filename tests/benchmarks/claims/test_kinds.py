@@ -215,6 +215,10 @@ def test_failures_are_counted(scores, make_claim, verdict):
     assert verdict(one, none, runs_of(["failed"] * 4))["cause"] == "too few replicates"
     assert verdict(one, none, runs_of(["not_applicable"] * 6))["cause"] == "no value"
     assert verdict(one, none, None)["verdict"] == "not testable here"
+    refused = runs_of(["failed"] * 6).assign(reason="InputError: which regions belong to a gene")
+    assert verdict(one, none, refused)["verdict"] == "not testable here"
+    crashed = runs_of(["failed"] * 6).assign(reason="LinAlgError: singular matrix")
+    assert verdict(one, none, crashed)["verdict"] == "supported"
     bounded = make_claim("fails", models=["A"], at_least=0.5, n_cells=(1, 1000))
     assert verdict(bounded, none, runs_of(["failed"] * 6))["cause"] == "missing design"
 
