@@ -72,7 +72,7 @@ test: setup  ## Run the tests
 test-slurm: setup  ## Test on a SLURM of one node, started for it (root, slurm-wlm, munge; docs/cluster.md)
 	@MOSAICBENCH_TEST_SLURM=1 OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/slurm -s $(ARGS)
 
-test-faults: setup  ## Test what survives kills, full disks, clocks, bad models (ten minutes; root for the disks; docs/reliability.md)
+test-faults: setup  ## Test what survives kills, full disks, clocks, bad models (10 to 14 minutes; root for the disks; docs/reliability.md)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" \
 	  MOSAICBENCH_FAULTS_TABLE="$(CURDIR)/results/fault_kills.tsv" $(BIN)/python -m pytest -m "faults or not faults" tests/faults $(ARGS)
 

@@ -63,7 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "umaps": {},
 }
 
-SWITCHES = ("predict", "deterministic", "build_environments")
+SWITCHES = tuple(key for key, value in DEFAULTS.items() if isinstance(value, bool))
 """Keys that are true or false."""
 
 MAX_RUNS = 1_000_000

@@ -176,17 +176,18 @@ def planned(tmp_path):
     return plan, resources.Sizes(study), tmp_path / "shared" / "datasets" / plan.datasets[0].key / "summary.json"
 
 
+def write_summary(path, n_cells, zero_fraction):
+    """What preparing a data set leaves, as far as sizes are read off it."""
+    path.parent.mkdir(parents=True)
+    features = {"rna": 60, "atac": 120, "protein": 12}
+    path.write_text(json.dumps({"n_cells": n_cells, "n_features": features, "zero_fraction": zero_fraction}))
+
+
 def test_the_size_of_a_data_set_is_declared_or_guessed_until_it_is_prepared(planned):
     plan, sizes, summary = planned
     dataset = plan.datasets[0]
     assert sizes.dataset(dataset) == Size(200, resources.UNKNOWN_FEATURES, resources.UNKNOWN_DENSITY)
-    summary.parent.mkdir(parents=True)
-    facts = {
-        "n_cells": 198,
-        "n_features": {"rna": 60, "atac": 120, "protein": 12},
-        "zero_fraction": {"rna": 0.5, "atac": 0.9, "protein": 0.0},
-    }
-    summary.write_text(json.dumps(facts))
+    write_summary(summary, 198, {"rna": 0.5, "atac": 0.9, "protein": 0.0})
     size = sizes.dataset(dataset)
     assert (size.n_observations, size.n_features) == (198, 192)
     assert size.n_nonzero == 198 * (30 + 12 + 12)
@@ -194,13 +195,7 @@ def test_the_size_of_a_data_set_is_declared_or_guessed_until_it_is_prepared(plan
 
 def test_the_size_of_a_design_counts_halves_filters_and_test_cells(planned):
     plan, sizes, summary = planned
-    summary.parent.mkdir(parents=True)
-    facts = {
-        "n_cells": 200,
-        "n_features": {"rna": 60, "atac": 120, "protein": 12},
-        "zero_fraction": {"rna": 0.5, "atac": 0.5, "protein": 0.5},
-    }
-    summary.write_text(json.dumps(facts))
+    write_summary(summary, 200, {"rna": 0.5, "atac": 0.5, "protein": 0.5})
     observations = sorted(sizes.design(design).n_observations for design in plan.designs)
     assert observations == [240, 400]  # Half of the cells are three observations each.
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from benchmarks.formats import read_table, write_table
 from benchmarks.report.page import report_html, write_report
 from benchmarks.report.study import Study
 
@@ -311,4 +312,19 @@ def test_fifty_thousand_rows_open_in_two_seconds(browser, tmp_path):
             )
         )
     assert min(seconds) < 2
+    assert drain(browser)[0] == []
+
+
+def test_the_data_set_with_the_most_sizes_is_shown_first(browser, fictitious_study, fictitious_metrics, tmp_path):
+    """Not the first by name, which here has one size and no curve; advice starts on a metric with curves."""
+    for name in ("scores", "runs", "umaps"):
+        table = read_table(fictitious_study / f"{name}.parquet")
+        poor = (table["dataset"] == "bmmc_multiome") & (table["n_cells"] < table["n_cells"].max())
+        write_table(tmp_path / f"{name}.parquet", table[~poor])
+    shutil.copy(fictitious_study / "provenance.json", tmp_path)
+    write_report(tmp_path, tmp_path / "report.html", fictitious_metrics)
+    browser.get((tmp_path / "report.html").as_uri())
+    shown = "return [...document.querySelectorAll('#advice select')].map(item => item.selectedOptions[0].text)"
+    assert browser.execute_script(shown)[0] == "snare_mouse_cortex"
+    assert browser.execute_script("return document.querySelectorAll('#advice [data-curves] svg').length") > 0
     assert drain(browser)[0] == []

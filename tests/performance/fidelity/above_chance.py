@@ -26,7 +26,7 @@ from benchmarks.formats import read_table, write_table
 METRICS = {"nmi_leiden": "NMI", "label_knn_accuracy": "kNN accuracy", "rank_distance_fraction": "rank distance"}
 LOWER_IS_BETTER = {"rank_distance_fraction"}
 REFERENCE = "rna-pca"
-RUN = ["dataset", "n_cells", "unpaired_fraction", "variant", "seed"]
+RUN = ["dataset", "n_cells", "unpaired_fraction", "replicate", "variant", "seed"]
 
 
 def against_random(values: pd.Series, control: pd.Series, lower_is_better: bool) -> float:
