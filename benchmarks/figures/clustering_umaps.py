@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, short
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
@@ -50,7 +50,7 @@ def draw(study: Study) -> Figure:
             axes.set_visible(False)
         for axes, label in zip(axes_row, labels):
             axes.set_title(short(label, 20))
-            umap_panel(axes, table[table["label"] == label], "cell_type", types)
+            umap_panel(axes, table[table["label"] == label], "cell_type", types, why_no_umap(study, label=label))
             axes.set_xlabel("UMAP 1")
         again = number and lines[number - 1][0] == name
         axes_row[0].set_ylabel("UMAP 2" if again else f"{name}\nUMAP 2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.tiles import score_tiles
 from benchmarks.figures.values import datasets, missing_notes, variants
@@ -55,4 +55,4 @@ def _umaps(figure, study: Study, label: str, names: list[str]) -> None:
             umap_panel(axes, part, "cell_type", types)
             umap_legend(place, types, "cell type")
         else:
-            empty_panel(axes, NO_UMAP)
+            empty_panel(axes, why_no_umap(study, label=label, dataset=name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, plain_number, short
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
@@ -29,7 +29,8 @@ def draw(study: Study) -> Figure:
         for row, size in enumerate(sizes):
             axes = grid[number // columns * len(sizes) + row, number % columns]
             axes.set_visible(True)
-            umap_panel(axes, table[(table["label"] == label) & (table["n_cells"] == size)], "cell_type", types)
+            part = table[(table["label"] == label) & (table["n_cells"] == size)]
+            umap_panel(axes, part, "cell_type", types, why_no_umap(study, label=label, n_cells=size))
             if row == 0:
                 axes.set_title(short(label, 20))
             if number % columns == 0:

@@ -70,6 +70,16 @@ def umap_legend(
     )  # fmt: skip
 
 
+def why_no_umap(study: Study, **where) -> str:
+    """What a panel without points says: how the runs with these keys ended where none succeeded, else :data:`NO_UMAP`."""
+    runs = study.runs.assign(label=study.labels(study.runs))
+    for key, value in where.items():
+        runs = runs[runs[key] == value]
+    if runs.empty or (runs["status"] == "ok").any():
+        return NO_UMAP
+    return " or ".join(dict.fromkeys(runs["status"])).replace("_", " ")
+
+
 def layouts(study: Study) -> pd.DataFrame:
     """A study's table of UMAPs with the ``label`` of each variant; without rows where there is none."""
     if study.umaps.empty:

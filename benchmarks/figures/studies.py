@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, panel_letter, short
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
@@ -36,7 +36,7 @@ def draw(study: Study) -> Figure:
                 axes.set_title(heading)
             if number == len(grid) - 1:
                 axes.set_xlabel("UMAP 1")
-            absent = f"no {group.upper()}-only cells" if group and len(whole) else NO_UMAP
+            absent = f"no {group.upper()}-only cells" if group and len(whole) else why_no_umap(study, label=label)
             umap_panel(axes, part, column, colours[column], absent)
             if group and len(part):
                 axes.set_xlim(*_span(whole["x"]))

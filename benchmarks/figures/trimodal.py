@@ -7,7 +7,7 @@ import re
 from matplotlib.figure import Figure
 
 from benchmarks.errors import InputError
-from benchmarks.figures.scatter import NO_UMAP, at_largest_size, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, new_figure, panel_letter, short
 from benchmarks.figures.tiles import score_tiles
 from benchmarks.figures.values import datasets, missing_notes, sub_study, variants
@@ -102,7 +102,4 @@ def _why(study: Study, model: str, dataset: str | None, design: str, known: set[
         return f"{model} is not part of this study"
     if dataset is None:
         return f"no data set {design.replace('_', ' ')} in this study"
-    runs = study.runs[(study.runs["variant"] == model) & (study.runs["dataset"] == dataset)]
-    if len(runs) and not (runs["status"] == "ok").any():
-        return f"{model}: {runs['status'].iloc[0].replace('_', ' ')}"
-    return NO_UMAP
+    return why_no_umap(study, variant=model, dataset=dataset)

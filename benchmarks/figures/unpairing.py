@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import curve_legend, curves
 from benchmarks.figures.panels import metric_panel
-from benchmarks.figures.scatter import NO_UMAP, label_colours, layouts, umap_legend, umap_panel
+from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import (
     PAGE,
     add_notes,
@@ -67,10 +67,12 @@ def _umaps(figure, study: Study, size: float) -> None:
     known = set(study.variants["model"])
     for number, ((letter, models), row) in enumerate(zip(UMAP_MODELS, grid)):
         model = next((model for model in models if model in known), models[0])
-        absent = NO_UMAP if model in known else f"{model} is not part of this study"
         panel_letter(row[0], letter)
         for axes, fraction in zip(row, fractions or [None]):
             part = table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)]
+            absent = f"{model} is not part of this study"
+            if model in known:
+                absent = why_no_umap(study, variant=model, **({"unpaired_fraction": fraction} if fractions else {}))
             if fractions:
                 umap_panel(axes, part, "group", groups, absent)
             else:

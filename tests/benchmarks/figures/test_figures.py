@@ -275,6 +275,17 @@ def test_a_study_without_metrics_or_umaps_is_drawn_with_notes(studies, name):
         ), text
 
 
+def test_a_panel_of_a_model_that_failed_says_so(studies):
+    study = studies["brombacher_sample_size"]
+    runs = study.runs.copy()
+    at = (runs["variant"] == "scmm") & (runs["n_cells"] == runs["n_cells"].max())
+    runs.loc[at, "status"] = "diverged"
+    less = Study(study.scores, runs, umaps=study.umaps[(study.umaps["variant"] != "scmm")])
+    for figure in draw_parts(FIGURES["brombacher_4_5"], less).values():
+        notes = [text.get_text().replace("\n", " ") for axes in panels(figure) for text in axes.texts]
+        assert notes.count("diverged") == 1 and notes.count("not in the table of UMAPs") == 1, notes
+
+
 def test_rows_of_tiles_leave_out_what_they_share_with_a_row_of_that_name():
     from benchmarks.figures.tiles import _rows
 
