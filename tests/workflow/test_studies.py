@@ -111,7 +111,7 @@ def stated() -> dict[str, list[int]]:
     return {name: [int(value.replace(",", "")) for value in values] for name, *values in rows}
 
 
-@pytest.mark.parametrize("name", [name for paper in PAPERS for name in (paper, f"{paper}_small")])
+@pytest.mark.parametrize("name", FILES)
 def test_the_stated_counts_are_those_of_the_plan(name, folder, stated):
     plan = make_plan(study(name, folder))
     rules = (ROOT / "workflow" / "rules" / "study.smk").read_text(encoding="utf-8")
