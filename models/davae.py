@@ -15,7 +15,8 @@ are its defaults. Three things are not: its Gaussian term is divided by the resi
 above a variance of e it rewards larger residuals, and here stands the likelihood itself; inputs are standardised log
 counts, as Portal has them, so the decoder's output is linear (the release: softplus of log counts); encoder and
 decoder do not see the domain (the release's class ``DAVAE``, not its ``DACVAE``), and both modalities are
-reconstructed (its preparation weighs all but the first data set by 0).
+reconstructed (its preparation weighs all but the first data set by 0). ``released`` takes the first two back, with the
+modality alone as domain: it is there to be compared with the release's class, not to be used.
 
 DAVAE needs common features: gene activity, from coordinates. In data without gene coordinates the paired cells give
 the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
@@ -56,6 +57,7 @@ class DAVAE(ComposedModel):
             "batch_size": 128,
             "learning_rate": 1e-3,
             "gradient_clip": 1000.0,
+            "released": False,
         },
         origins={
             "n_latent": "Brombacher et al. 2022, Results: 10-dimensional embeddings; the release has 5",
@@ -66,6 +68,7 @@ class DAVAE(ComposedModel):
             "batch_size": _RELEASE,
             "learning_rate": "chosen here: a tenth of the release's 0.01, which with its Gaussian term is another scale",
             "gradient_clip": "chosen here: a guard for the adversarial term",
+            "released": "chosen here: the likelihood in the place of the release's term",
         },
     )
 
@@ -73,7 +76,7 @@ class DAVAE(ComposedModel):
         """The network."""
         from models.networks.davae import DAVAENetwork
 
-        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "kl_scale", "domain_scale")}
+        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "kl_scale", "domain_scale", "released")}
         return DAVAENetwork(data.x.shape[1], data.n_domains, widths=tuple(self.hyperparameters["widths"]), **chosen)
 
     def plan(self):
@@ -96,10 +99,11 @@ class DAVAE(ComposedModel):
         from models.parts.trainer import Trainer, seeded
 
         self.design, self.seed, self.device = design, int(seed), device
-        rna, atac, way = shared_space(design, self.seed)
+        released = self.hyperparameters["released"]
+        rna, atac, way = shared_space(design, self.seed, **({"scaled": False, "target": 1e6} if released else {}))
         if way != "gene activity":
             self.warnings.append(f"no gene activity (coordinates missing): RNA and ATAC meet by {way} on paired cells")
-        batches = design.obs["batch"].astype(str).to_numpy()
+        batches = np.full(design.n_obs, "") if released else design.obs["batch"].astype(str).to_numpy()
         keys = [f"{name}:{batch}" for name in ("rna", "atac") for batch in batches[design.rows[name]]]
         names, domain = np.unique(keys, return_inverse=True)
         x = torch.from_numpy(np.concatenate((rna, atac))).float().to(device)

@@ -23,7 +23,8 @@ Where the release differs from the paper, the release is followed, since without
 not work from the origin (docs/fidelity_cobolt_scmm_multidgd.md): the priors of the mixtures are added to the loss of
 every cell (equation 9: once); the absolute values of the decoder's weights are added to the loss; dispersions are
 one plus an exponential; the covariate mixture has a tenth of the learning rate and a Dirichlet alpha of two, and its
-supervised density counts once a class. Not followed: one variance a component of the covariate mixture (here one a
+supervised density counts once a class; the prior of the deviations lies at 0.2 radius / K, where equation 8 read as
+covariances has its root. Not followed: one variance a component of the covariate mixture (here one a
 dimension), deviations rounded to two decimals, and the rule of early stopping (release: once the held-out loss is
 above all of the last ten; here: ten epochs without a new lowest).
 
@@ -82,7 +83,7 @@ class MultiDGD(ComposedModel):
         predicts=True,
         embeds_new_cells=True,
         gpu=True,
-        version=2,
+        version=3,
         defaults={
             "n_latent": 20,
             "n_covariate": 2,
@@ -120,13 +121,15 @@ class MultiDGD(ComposedModel):
             "weight_decay": _TRAINING,
             "first_stop": _TRAINING,
             "patience": _TRAINING,
-            "validation_fraction": "not stated; as MultiVI",
+            "validation_fraction": "Schuster et al. 2024, Methods: 10 % of all cells, stratified by cell type (here uniform)",
             "inference_steps": "Schuster et al. 2024, Methods, Testing and prediction",
         },
     )
 
     def build(self, data, design: Multimodal):
         """The network, sized by the data."""
+        import torch
+
         from models.networks.multidgd import MultiDGDNetwork
 
         names = (
@@ -145,7 +148,13 @@ class MultiDGD(ComposedModel):
                 f"multidgd: initialisation is {self.hyperparameters['initialisation']!r}; give origin or pca"
             )
         n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types") or 1)
-        network = MultiDGDNetwork(data.n_features, data.n_observations, n_components, data.n_batches, **chosen)
+        # Classes are the batches of the cells to train on: a class without any would keep components that nobody learned.
+        batches = design.obs["batch"].astype(str).to_numpy()
+        self.batch_names = sorted(set(batches[self._trainable(design)]))
+        codes = np.searchsorted(self.batch_names, batches)
+        codes[~np.isin(batches, self.batch_names)] = 0  # never used: these cells are placed without labels
+        data.batch = torch.from_numpy(codes.astype(np.int64)).to(data.device)
+        network = MultiDGDNetwork(data.n_features, data.n_observations, n_components, len(self.batch_names), **chosen)
         network.place(data.batch, self._start(design) if self.hyperparameters["initialisation"] == "pca" else None)
         return network
 
@@ -155,7 +164,7 @@ class MultiDGD(ComposedModel):
 
         from models.parts.transforms import log_normalised, principal_components, standardised, tf_idf
 
-        paired = np.flatnonzero(design.complete & may_learn_from(design))
+        paired = self._trainable(design)
         views = [
             standardised(log_normalised(design.padded("rna")[paired])),
             standardised(tf_idf(design.padded("atac")[paired])),
@@ -172,6 +181,9 @@ class MultiDGD(ComposedModel):
     def eligible(self, design: Multimodal) -> np.ndarray:
         """The paired cells; also starts the network's own optimisers, which need its parameters on the device."""
         self.network.start()
+        return self._trainable(design)
+
+    def _trainable(self, design: Multimodal) -> np.ndarray:
         complete = np.all([design.has(name) for name in self.data.modalities], axis=0)
         return np.flatnonzero(complete & may_learn_from(design))
 
@@ -210,7 +222,8 @@ class MultiDGD(ComposedModel):
         Raises
         ------
         InputError
-            If features differ, `covariates` is neither, or more than one class is unseen (Methods: "limited to one").
+            If features differ, `covariates` is neither, more than one class is unseen (Methods: "limited to one"), or
+            placing is supervised and the cells have no ``batch`` or the model no covariate space.
         """
         import torch
 
@@ -225,11 +238,15 @@ class MultiDGD(ComposedModel):
                     f"new cells have {design.counts[name].shape[1]} {name} features, the model was trained on "
                     f"{self.data.n_features[name]}; give the features of the training design, in its order"
                 )
+        if covariates == "supervised" and self.network.covariate is None:
+            raise InputError("the model was trained on one batch and knows no covariate: give covariates='naive'")
+        if covariates == "supervised" and "batch" not in design.obs:
+            raise InputError("new cells have no obs['batch'], which supervised placing reads: give covariates='naive'")
         data = DesignCounts(self._with_all_modalities(design), self.data.modalities, str(self.data.device))
         positions = torch.arange(design.n_obs, device=self.data.device)
-        labels, mixture, known = None, None, list(self.data.batch_names)
+        labels, mixture, known = None, None, list(self.batch_names)
         with seeded(self.seed, self.data.device):
-            if covariates == "supervised" and self.network.covariate is not None:
+            if covariates == "supervised":
                 unseen = [name for name in data.batch_names if name not in known]
                 if len(unseen) > 1:
                     raise InputError(f"{len(unseen)} unseen batches ({', '.join(unseen)}); place them one at a time")
@@ -257,7 +274,8 @@ class MultiDGD(ComposedModel):
             if name not in counts:
                 counts[name] = sp.csr_matrix((0, self.data.n_features[name]), dtype=np.float32)
                 var[name], rows[name] = self.design.var[name], np.zeros(0, dtype=np.int64)
-        return Multimodal(design.obs, counts, var, rows, design.uns)
+        obs = design.obs if "batch" in design.obs else design.obs.assign(batch="unknown")
+        return Multimodal(obs, counts, var, rows, design.uns)
 
     def components(self) -> np.ndarray:
         """Component with the highest density at each representation."""

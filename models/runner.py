@@ -646,6 +646,8 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
     design = choose_modalities(read_h5mu(specification["design"]), specification["modalities"])
     if not declaration.unpaired and not design.complete.all():
         return {"status": "not_applicable", "reason": "takes paired cells only"}
+    if not declaration.embeds_new_cells and not may_learn_from(design).all():
+        return {"status": "not_applicable", "reason": "cannot place the test cells, which training must not see"}
     device = resolve_device(specification["device"], declaration)
     truth = None if specification["truth"] is None else read_h5mu(specification["truth"])
     if truth is not None and not truth.obs.index.equals(design.obs.index):

@@ -41,7 +41,7 @@ class ScMM(ComposedModel):
         unpaired=False,
         batches=False,
         gpu=True,
-        version=2,
+        version=3,
         defaults={
             "n_latent": 10,
             "n_layers": 1,

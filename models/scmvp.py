@@ -46,7 +46,7 @@ class ScMVP(ComposedModel):
         unpaired=False,
         batches=False,
         gpu=True,
-        version=2,
+        version=3,
         defaults={
             "channels": "both",
             "n_latent": 10,

@@ -25,6 +25,8 @@ class DAVAENetwork(nn.Module):
         Weight of the KL term.
     domain_scale
         Weight of the classifier's cross-entropy, a multiple of the number of features.
+    released
+        The release's Gaussian term, output and layers (Keras' start and batch normalisation), to compare with it.
     """
 
     def __init__(
@@ -35,27 +37,51 @@ class DAVAENetwork(nn.Module):
         widths: tuple[int, ...] = (128, 64, 32),
         kl_scale: float = 1.0,
         domain_scale: float = 1.0,
+        released: bool = False,
     ) -> None:
         super().__init__()
         self.n_features, self.kl_scale, self.domain_scale = n_features, kl_scale, domain_scale
+        self.released = released
         layers = {"normalisation": "batch", "activation": nn.ReLU}
         self.encoder = GaussianEncoder(n_features, n_latent, widths, sparse=False, dropout=0.01, **layers)
         hidden = Perceptron(n_latent, widths[::-1], dropout=0.05, **layers)
-        self.decoder = nn.Sequential(hidden, nn.Linear(widths[0], n_features))
+        output = [nn.Softplus()] if released else []
+        self.decoder = nn.Sequential(hidden, nn.Linear(widths[0], n_features), *output)
         self.classifier = DomainClassifier(n_latent, n_domains, (16,), dropout=0.05)
+        if released:
+            self.apply(_as_in_keras)
 
     def losses(self, batch: DenseRows, kl_weight: float) -> dict[str, torch.Tensor]:
         """Gaussian -log likelihood at the residuals' own variance, KL, and the reversed domain loss."""
         mean, variance = self.encoder(batch.x)
         z = sample_gaussian(mean, variance)
-        residual = (batch.x - self.decoder(z)).square().mean()
-        # With the variance at its maximum-likelihood value, the Gaussian's -log likelihood is D/2 log(variance).
-        reconstruction = 0.5 * self.n_features * torch.log(residual + 1e-8)
+        reconstruction = self.reconstruction(batch.x, self.decoder(z))
         divergence = gaussian_divergence(mean, variance).mean()
         domain = self.classifier.loss(reverse_gradient(z), batch.domain)
         loss = reconstruction + kl_weight * self.kl_scale * divergence + self.domain_scale * self.n_features * domain
         return {"loss": loss, "reconstruction": reconstruction, "kl": divergence, "domain": domain}
 
+    def reconstruction(self, x: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+        """Gaussian -log likelihood a row, without its constant, at the variance of the mini-batch's residuals: a scalar.
+
+        At its maximum-likelihood value v it is D/2 log v. The release has D/2 (mean squared error + log v) / v.
+        """
+        residual = x - decoded
+        error = residual.square().mean()
+        if not self.released:
+            return 0.5 * self.n_features * torch.log(error + 1e-8)
+        variance = residual.var(correction=0)
+        return 0.5 * self.n_features * (error + torch.log(variance)) / variance
+
     def embed(self, batch: DenseRows) -> torch.Tensor:
         """Posterior mean."""
         return self.encoder(batch.x)[0]
+
+
+def _as_in_keras(layer: nn.Module) -> None:
+    """Keras' start of a linear layer (Glorot, no bias), and its batch normalisation's constants."""
+    if isinstance(layer, nn.Linear):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm1d):
+        layer.momentum, layer.eps = 0.01, 1e-3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from models.base import DivergedError
 from models.parts.attention import MaskAttention, SelfAttention
 from models.parts.counts import Minibatch, SparseRows
 from models.parts.encoders import sample_gaussian
@@ -154,7 +155,10 @@ class ScMVPNetwork(nn.Module):
             from models.parts.encoders import embed_in_order
 
             self.eval()
-            self.prior.initialise(embed_in_order(self.data, self.embed).cpu().numpy(), self.seed)
+            codes = embed_in_order(self.data, self.embed)
+            if not torch.isfinite(codes).all():
+                raise DivergedError(f"codes are not finite after epoch {epoch}")
+            self.prior.initialise(codes.cpu().numpy(), self.seed)
 
     def embed(self, batch: Minibatch) -> torch.Tensor:
         """Posterior mean."""

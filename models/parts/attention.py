@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
@@ -31,7 +29,11 @@ class MaskAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """``LayerNorm(h + MultiHead(h, h, h))`` within a cell: the hidden layer is cut into heads that attend to each other.
+    """``LayerNorm(h + MultiHead(h, h, h))`` within a cell (scMVP, formulas 10 to 12).
+
+    The hidden layer is cut into heads, and a head's features attend to each other: softmax of the outer product of its
+    queries and keys, times its values. A key has one dimension, so d_k is 1, as in the release. No head sees another's
+    values before the output layer.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class SelfAttention(nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """n_rows x width."""
         hidden = torch.relu(self.batch_norm(hidden))
-        shape = (len(hidden), self.n_heads, self.head_width)
+        shape = (len(hidden), self.n_heads, self.head_width, 1)
         query, key, value = (layer(hidden).view(shape) for layer in (self.query, self.key, self.value))
-        attention = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(self.head_width), dim=2)
+        attention = torch.softmax(query @ key.transpose(2, 3), dim=3)
         return self.layer_norm(hidden + self.output((attention @ value).reshape(len(hidden), -1)))

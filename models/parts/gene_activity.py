@@ -78,12 +78,13 @@ def gene_activity(
     return sp.csr_matrix(counts @ region_gene_overlap(regions, genes, upstream), dtype=np.float32)
 
 
-def shared_space(design, seed: int, n_components: int = 30):
+def shared_space(design, seed: int, n_components: int = 30, scaled: bool = True, target: float = 10_000.0):
     """RNA and ATAC of a design in common features, for models with a shared encoder.
 
     Where genes and regions have coordinates and enough genes get a region, ATAC becomes gene activity. Otherwise
     the paired cells say how the two correspond: both modalities are log-normalised or TF-IDF transformed, reduced
     to principal components, and rotated onto each other by canonical correlation on the paired cells.
+    With `scaled` false gene activity and RNA stay log counts, of `target` a cell.
 
     Returns
     -------
@@ -105,8 +106,9 @@ def shared_space(design, seed: int, n_components: int = 30):
         if len(kept) >= 50:
             activity = sp.csr_matrix(design.counts["atac"] @ overlap[:, kept])
             # Normalised by all genes' total, as the releases do before they choose genes.
-            rna = standardised(log_normalised(design.counts["rna"])[:, kept])
-            return rna, standardised(log_normalised(activity)), "gene activity"
+            both = log_normalised(design.counts["rna"], target)[:, kept], log_normalised(activity, target)
+            rna, atac = (standardised(part) if scaled else part.toarray() for part in both)
+            return rna, atac, "gene activity"
     paired = np.flatnonzero(design.has("rna") & design.has("atac"))
     if len(paired) < 10:
         raise InputError(

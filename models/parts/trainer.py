@@ -37,7 +37,7 @@ class TrainingPlan:
     patience
         Stop when the monitored loss has not fallen for so many epochs; ``None`` never stops early.
     first_stop
-        Epochs before which training does not stop early.
+        Epochs that early stopping does not watch (a warm-up, in which losses of different weights do not compare).
     monitor
         Loss that is watched, of the validation part if there is one, else of the training part.
     gradient_clip
@@ -183,9 +183,7 @@ class Trainer:
         self.module.eval()
 
     def _stopped(self) -> bool:
-        return (
-            self.plan.patience is not None and self.epoch >= self.plan.first_stop and self.stale >= self.plan.patience
-        )
+        return self.plan.patience is not None and self.stale >= self.plan.patience
 
     def kl_weight(self, epoch: int) -> float:
         """Weight of the KL term in `epoch` (from 1), in [0, 1]."""
@@ -193,8 +191,10 @@ class Trainer:
         return 1.0 if warmup <= 0 else min(1.0, (epoch - 1) / warmup)
 
     def _batches(self, positions: np.ndarray) -> Iterator[Minibatch]:
+        # A mini-batch of one has no statistics; but where cells have parameters of their own, it must learn them.
+        singles = len(positions) == 1 or hasattr(self.module, "own_parameters")
         for part in torch.from_numpy(positions).to(self.device).split(self.plan.batch_size):
-            if len(part) > 1 or len(positions) == 1:
+            if len(part) > 1 or singles:
                 yield self.data.minibatch(part)
 
     def _run_epoch(self) -> None:
@@ -209,15 +209,17 @@ class Trainer:
             self.module.eval()
             watched = self._mean(self._validate(batch, weight) for batch in self._batches(self.validation))
             losses.update({f"validation_{name}": value for name, value in watched.items()})
-        if hasattr(self.module, "epoch_end"):
-            self.module.epoch_end(epoch)
         self.epoch = epoch
         self.history.append(losses)
         self.progress(epoch, self.plan.epochs, **losses)
         monitored = watched.get(self.plan.monitor, watched["loss"])
         if not np.isfinite(monitored):
             raise DivergedError(f"{self.plan.monitor} is not finite in epoch {epoch}")
-        if monitored < self.best_loss:
+        if hasattr(self.module, "epoch_end"):
+            self.module.epoch_end(epoch)
+        if epoch <= self.plan.first_stop:
+            pass
+        elif monitored < self.best_loss:
             self.best_loss, self.stale = monitored, 0
             if self.plan.restore_best:
                 self.best_state = {name: value.detach().clone() for name, value in self.module.state_dict().items()}

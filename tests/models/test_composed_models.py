@@ -333,6 +333,35 @@ def test_multidgd_does_not_tell_held_out_cells_their_batch():
     assert held_out.sum() == 30
 
 
+def test_a_held_out_multidgd_cell_alone_in_its_mini_batch_learns():
+    visible, _ = design(n_cells=120)
+    visible = with_batches(visible, ["a", "b"] * 60)
+    model = make(
+        "models.multidgd:MultiDGD", epochs=1, validation_fraction=11 / 120, batch_size=10, initialisation="origin"
+    )
+    model.fit(visible, 0, "cpu")
+    assert (np.abs(model.embed()).max(1) > 0).all()
+    assert not model.network._placed.all() and (~model.network._placed).sum() == 11
+
+
+def test_multidgd_has_no_component_for_a_batch_without_a_cell_to_train_on():
+    from benchmarks.errors import InputError
+
+    visible, _ = design(unpaired=0.5, n_cells=200)
+    batch = np.where(visible.complete, np.array(["a", "b"])[np.arange(visible.n_obs) % 2], "c")
+    model = make("models.multidgd:MultiDGD", epochs=2)
+    model.fit(with_batches(visible, batch), 0, "cpu")
+    assert len(model.network.covariate_mixture.means) == 2 and model.batch_names == ["a", "b"]
+    assert np.isfinite(model.embed()).all()
+    # The unseen class gets a component of its own when it is placed with labels.
+    assert len(model.place(with_batches(visible, batch), "supervised").basal) == visible.n_obs
+    single = make("models.multidgd:MultiDGD", epochs=1)
+    single.fit(with_batches(visible, np.where(visible.complete, "a", "c")), 0, "cpu")
+    assert single.network.covariate is None
+    with pytest.raises(InputError, match="one batch"):
+        single.place(visible, "supervised")
+
+
 def test_multidgd_places_new_cells_and_unseen_batches():
     from benchmarks.errors import InputError
 
@@ -378,6 +407,10 @@ def test_multidgd_places_new_cells_and_unseen_batches():
     assert model.place(only).basal.shape == (len(new), 20)
     with pytest.raises(InputError, match="naive"):
         model.place(cells, "labels")
+    nameless = Multimodal(cells.obs.drop(columns="batch"), cells.counts, cells.var, cells.rows, cells.uns)
+    np.testing.assert_array_equal(model.place(nameless).basal, naive.basal)
+    with pytest.raises(InputError, match="batch"):
+        model.place(nameless, "supervised")
     with pytest.raises(InputError, match="one at a time"):
         model.place(with_batches(cells, ["d", "e"] * (len(new) // 2) + ["d"] * (len(new) % 2)), "supervised")
 
@@ -430,6 +463,21 @@ def test_davae_loss_is_the_gaussian_likelihood_and_the_weighted_divergences():
     torch.testing.assert_close(losses["reconstruction"], -log_likelihood - constant, rtol=1e-3, atol=1e-2)
     weighted = losses["reconstruction"] + losses["kl"] + batch.x.shape[1] * losses["domain"]
     torch.testing.assert_close(losses["loss"], weighted)
+
+
+def test_davae_as_released_has_the_terms_of_the_release():
+    model, visible = fitted("models.davae:DAVAE", epochs=1, released=True)
+    x = model.data.x
+    assert model.data.n_domains == 2 and x.min() == 0
+    depth = torch.expm1(x[: len(visible.rows["rna"])].double()).sum(1)
+    assert depth.max() <= 1e6 * (1 + 1e-4), "log counts per million of all genes, of which these are some"
+    torch.manual_seed(0)
+    rows, decoded = x[:30], x[:30] + torch.randn(30, x.shape[1]) * 0.5 + 0.1
+    residual = (rows - decoded).numpy().astype(float)
+    term = 0.5 * x.shape[1] * ((residual**2).mean() / residual.var() + np.log(residual.var()) / residual.var())
+    assert model.network.reconstruction(rows, decoded).item() == pytest.approx(term, rel=1e-4)
+    with torch.no_grad():
+        assert (model.network.decoder(torch.randn(4, model.network.decoder[0].layers[0].in_features)) >= 0).all()
 
 
 def test_portal_and_davae_say_when_there_is_no_gene_activity():

@@ -9,8 +9,10 @@ import pytest
 import scipy.sparse as sp
 
 from benchmarks.designs import DesignSpec, make_design
+from benchmarks.formats import read_record, write_h5mu
 from models import registry
 from models.base import may_learn_from
+from models.runner import TrainingJob, train
 from tests.models.conftest import small_dataset
 
 # Few, large steps, and without what keeps so small a model from fitting so few cells in time (sparsity, dropout).
@@ -94,3 +96,21 @@ def test_test_cells_are_placed_and_reconstructed(name):
             constant = learned.sum(axis=0) / learned.sum() * observed.sum(axis=1, keepdims=True)
         error, by_constant = (np.square(guess - observed).mean() for guess in (prediction.mean, constant))
         assert error < by_constant, (modality, error, by_constant)
+
+
+def test_a_model_that_places_no_new_cells_refuses_a_design_with_test_cells(tmp_path):
+    visible, _ = design(60)
+    write_h5mu(tmp_path / "visible.h5mu", visible)
+    job = TrainingJob(
+        design=tmp_path / "visible.h5mu",
+        model="pca",
+        variant="pca",
+        embedding=tmp_path / "embedding.h5ad",
+        prediction=tmp_path / "prediction.h5mu",
+        record=tmp_path / "record.json",
+        device="cpu",
+        wall_seconds=60,
+    )
+    train(job)
+    record = read_record(tmp_path / "record.json")
+    assert record.status == "not_applicable" and "test cells" in record.reason

@@ -197,9 +197,26 @@ def test_attention_blocks_equal_plain_formulas():
     hidden = torch.randn(5, 16)
     block = SelfAttention(16, 4).eval()
     h = torch.relu(block.batch_norm(hidden))
-    query, key, value = (layer(h).view(5, 4, 4) for layer in (block.query, block.key, block.value))
+    # A head's 4 features are its sequence, of one dimension each: the scale 1 / sqrt(d_k) is one.
+    query, key, value = (layer(h).view(5, 4, 4, 1) for layer in (block.query, block.key, block.value))
     attended = torch.nn.functional.scaled_dot_product_attention(query, key, value).reshape(5, 16)
     torch.testing.assert_close(block(hidden), block.layer_norm(h + block.output(attended)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_of_self_attention_sees_its_own_values_alone():
+    torch.manual_seed(0)
+    block, hidden = SelfAttention(16, 4).eval(), torch.randn(5, 16)
+    block.output, block.layer_norm = torch.nn.Identity(), torch.nn.Identity()
+    before = block(hidden)
+    with torch.no_grad():
+        block.value.bias[8:12] += 1.0
+    moved = (block(hidden) - before).abs().amax(0) > 1e-6
+    assert moved.tolist() == [8 <= feature < 12 for feature in range(16)]
+
+
+def test_mask_attention_weighs_the_hidden_layer():
+    torch.manual_seed(0)
+    hidden = torch.randn(5, 16)
     mask = MaskAttention(16).eval()
     weights = torch.softmax(mask.mask(hidden), 1)
     torch.testing.assert_close(weights.sum(1), torch.ones(5))

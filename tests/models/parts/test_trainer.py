@@ -88,9 +88,31 @@ def test_early_stopping_waits_for_patience_and_first_stop():
             return {"loss": loss, "reconstruction": loss}
 
     _, history, trainer = train(plan, module=Constant())
-    assert trainer.epoch == 9
+    assert trainer.epoch == 9 + 1 + 3
     _, _, trainer = train(TrainingPlan(epochs=50, batch_size=16, learning_rate=0.0, patience=3), module=Constant())
     assert trainer.epoch == 4
+
+
+def test_early_stopping_does_not_compare_with_losses_of_the_warm_up():
+    """While the weight of the KL term rises, the loss rises with it, and what counts goes on falling."""
+
+    class Falls(Regression):
+        def losses(self, batch, kl_weight):
+            zero = self.layer(batch.x).sum() * 0
+            reconstruction = zero + 100 - 0.05 * trainer_epoch()
+            return {"loss": reconstruction + 10 * kl_weight, "reconstruction": reconstruction}
+
+    epochs = []
+
+    def trainer_epoch():
+        epochs.append(None)
+        return len(epochs)
+
+    plan = TrainingPlan(
+        epochs=30, batch_size=64, learning_rate=0.0, patience=3, first_stop=15, kl_warmup_epochs=15, monitor="loss"
+    )
+    _, _, trainer = train(plan, module=Falls())
+    assert trainer.epoch == 30
 
 
 def test_a_loss_that_is_not_finite_is_a_divergence():
