@@ -10,12 +10,15 @@ x_A ~ Ber(l p r)                                            ``AccessibilityDecod
 x_P ~ pi NegBin(background) + (1 - pi) NegBin(foreground)   ``ProteinDecoder.loss``
 l_c = f(x_c)                                                ``LibraryEncoder``
 symmKL(q(z_A), q(z_R)), for three modalities every pair     ``modality_penalty``: ``jeffreys``, ``pairwise``
-KL x i / 50 in the first 50 epochs                          ``TrainingPlan.kl_warmup_epochs``
+KL x (i - 1) / 50 in the first 50 epochs (paper: i / 50)    ``TrainingPlan.kl_warmup_epochs``
 classifier with 32 hidden units, adversarially trained      ``DomainClassifier``, ``second_loss``
 ==========================================================  ====================================================
 
 Where paper and release (scvi-tools 1.4.2) differ, the default is the release: zero-inflated NB, standard
-deviations in place of variances in the Jeffreys penalty, and variances averaged with sqrt(w). The adversary
+deviations in place of variances in the Jeffreys penalty, variances averaged with sqrt(w), encoders that do not see
+the batch (paper: q(z | x, s)), proteins without a library factor and with one dispersion. The adversary's batch
+normalisation has torch's constants (release: epsilon 0.001, momentum 0.01). With ``fusion="cell"`` weights of held-out
+and test cells are not learned and stay equal. The adversary
 tells apart batch and, in a design with unpaired cells, which modalities a cell has (the scvi-tools tutorial's
 ``batch_key="modality"``); the decoders see the batch alone.
 """
@@ -49,6 +52,7 @@ class MultiVINative(ComposedModel):
         embeds_new_cells=True,
         uncertainty=True,
         gpu=True,
+        version=2,
         defaults={
             "width": None,
             "n_latent": None,
@@ -121,7 +125,7 @@ class MultiVINative(ComposedModel):
         return common_plan(self.hyperparameters)
 
     def predict(self, modality: str) -> Prediction:
-        """Mean and standard deviation over samples of the latent space.
+        """Mean and standard deviation over samples of the latent space, and of the proteins' background.
 
         Cells without `modality` have the mean scaling factor of the others; test cells, which have it, their own.
         """
@@ -139,8 +143,8 @@ class MultiVINative(ComposedModel):
                 batch = data.minibatch(positions)
                 scale = self._scale(batch, modality, mean_scale)
                 mean, variance = network.fuse(batch, network.posteriors(batch))
-                total, square = 0.0, 0.0
-                for _ in range(n_samples):
+                average = spread = 0.0
+                for drawn in range(1, n_samples + 1):
                     z, covariates = sample_gaussian(mean, variance), batch.batch_one_hot
                     if modality == "rna":
                         value, gate = network.rna_decoder(z, covariates)
@@ -148,13 +152,15 @@ class MultiVINative(ComposedModel):
                     elif modality == "atac":
                         value = network.atac_decoder(z, covariates) * scale
                     else:
-                        background, foreground, logits = network.protein_decoder(z, covariates, sample=False)
+                        background, foreground, logits = network.protein_decoder(z, covariates)
                         share = torch.sigmoid(logits)
                         value = share * background + (1 - share) * foreground
-                    total, square = total + value, square + value.square()
-                average = total / n_samples
+                    # Welford's running mean and sum of squares.
+                    change = value - average
+                    average = average + change / drawn
+                    spread = spread + change * (value - average)
                 means.append(average)
-                deviations.append((square / n_samples - average.square()).clamp_min(0).sqrt())
+                deviations.append((spread / max(n_samples - 1, 1)).sqrt())
         shape = (0, data.n_features[modality])
         stack = [
             torch.cat(parts).cpu().numpy() if parts else np.zeros(shape, np.float32) for parts in (means, deviations)

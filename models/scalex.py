@@ -10,8 +10,9 @@ KL with weight 0.5                                       ``losses``
 =======================================================  ============================================
 
 SCALEX knows one matrix: genes and proteins stand side by side, log-normalised and each scaled by its maximum. How
-Brombacher et al. 2022 gave it CITE-seq, their text does not say. Two differences from the release: cells are encoded
-with the running statistics of the batch normalisation (its ``eval=True``; its default encodes in training mode, where
+Brombacher et al. 2022 gave it CITE-seq, their text does not say. Scaling is over all cells, as in releases since 1.0.3
+(1.0.0, of the paper's year, scaled within each batch). Two differences from the release: cells are encoded with the
+running statistics of the batch normalisation (its ``eval=True``; its default encodes in training mode, where
 a code depends on the other cells of a random mini-batch), and the last, smaller mini-batch of an epoch is kept.
 """
 
@@ -23,7 +24,7 @@ from benchmarks.formats import Multimodal
 from models.base import Declaration
 from models.parts.composed import ComposedModel, common_plan
 
-_RELEASE = "SCALEX 1.0, defaults of the released function"
+_RELEASE = "SCALEX 1.0.4, defaults of the released function"
 
 
 class SCALEX(ComposedModel):

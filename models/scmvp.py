@@ -5,7 +5,7 @@ paper                                                  code
 =====================================================  ==================================================
 p(c), p(z | c), formulas 1 and 2                       ``GaussianMixturePrior``
 RNA channel, mask attention, formula 13                ``MaskAttention``
-ATAC channel, 8 heads of 16, formulas 10 to 12         ``SelfAttention``
+ATAC channel, 8 heads of 16, formulas 10 to 12         ``SelfAttention``, within each head
 joint layer of 256, mean and variance                  ``PosteriorHead``
 weights softmax(MLP(p(z | c)))                         ``ClusterWeightedDecoder.cluster``
 x ~ NB, y ~ ZIP on TF-IDF, formulas 3 to 9             ``ClusterWeightedDecoder.log_likelihood``
@@ -17,7 +17,8 @@ mixture parameters started by a GMM fit                ``ScMVPNetwork.epoch_end`
 The softmax masks are multiplied by their width, so that they average one. The KL and consistency terms rise
 over the first epochs, and the mixture is fitted to the codes after them: at the start the codes are noise. The
 weights of the terms (RNA 3, ATAC 0.1, consistency 0.1) and Adam's epsilon are the release's, without which it does
-not reproduce; its absolute errors beside the likelihoods, the paper does not have: they are left out
+not reproduce; its absolute errors beside the likelihoods, the paper does not have: they are left out. The RNA decoder
+lacks the layer that formula 13 has between mask and cluster weights, as in the release: with it scores fall
 (docs/fidelity_scmvp_portal_davae_scalex.md lists every difference).
 """
 

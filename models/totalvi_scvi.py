@@ -33,7 +33,7 @@ class TotalVI(IntegrationModel):
         defaults={"n_latent": 20, "max_epochs": 400, "learning_rate": 4e-3, "batch_size": 256, "patience": 45},
         origins={
             "n_latent": "scvi-tools 1.4.2, TOTALVI",
-            "max_epochs": _RELEASE,
+            "max_epochs": f"{_RELEASE}: for up to 20,000 cells; beyond, the package would train fewer",
             "learning_rate": _RELEASE,
             "batch_size": _RELEASE,
             "patience": "scvi-tools 1.4.2, Trainer: early stopping",
@@ -51,10 +51,14 @@ class TotalVI(IntegrationModel):
         import scvi
 
         data = scvi_common.annotated_counts(design, "rna")
-        # Dense: with several batches the package fits a mixture to the proteins, and that refuses sparse input.
+        # Dense: with more than 10 proteins the package fits a mixture to them, and that refuses sparse input.
         data.obsm["protein"] = design.counts["protein"].toarray()
         scvi.model.TOTALVI.setup_anndata(data, protein_expression_obsm_key="protein", batch_key="batch")
         self._model = scvi.model.TOTALVI(data, n_latent=self.hyperparameters["n_latent"])
+        if self._model._use_adversarial_classifier:
+            self.warnings.append(
+                "a protein has no count in one batch: scvi-tools takes it for missing there and adds a classifier of batches"
+            )
         losses = {"loss": "train_loss", "validation_loss": "validation_loss"}
         self._model.train(
             max_epochs=self.hyperparameters["max_epochs"],

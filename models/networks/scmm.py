@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from models.parts.counts import Minibatch, SparseRows
 from models.parts.encoders import LaplaceEncoder, sample_laplace
@@ -46,6 +47,12 @@ class CountDecoder(nn.Module):
         total, logits, gate = self(z)
         mean = total * totals[:, None] / SCALE * torch.exp(logits)
         return mean if gate is None else mean * torch.sigmoid(-gate)
+
+    def nonzero(self, z: torch.Tensor, totals: torch.Tensor) -> torch.Tensor:
+        """Probability of a nonzero count in cells with these `totals` (n_rows): n_rows x n_features."""
+        total, logits, gate = self(z)
+        some = -torch.expm1(-total * totals[:, None] / SCALE * functional.softplus(logits))
+        return some if gate is None else some * torch.sigmoid(-gate)
 
 
 class ScMMNetwork(nn.Module):

@@ -198,12 +198,29 @@ def test_scmm_embedding_is_the_mean_of_the_experts_and_it_generates_across():
     assert torch.isfinite(reconstruction)
     generated = model.generate("rna", "atac")
     assert generated.mean.shape == visible.counts["atac"].shape and (generated.mean >= 0).all()
+    # At one depth for all, or at each cell's own.
+    totals = model.data.matrices["atac"].totals.numpy()
+    own = model.generate("rna", "atac", own_depth=True)
+    np.testing.assert_allclose(
+        own.mean, generated.mean * (totals / np.sort(totals)[(len(totals) - 1) // 2])[:, None], rtol=1e-4
+    )
+
+
+def test_scmm_probability_of_a_nonzero_count_is_that_of_its_likelihood():
+    model, visible = fitted("models.scmm:ScMM", epochs=2)
+    decoder, batch = model.network.decoders["atac"], model.data.minibatch(torch.arange(12))
+    z, counts = torch.randn(12, 10), batch.counts["atac"]
+    with torch.no_grad():
+        total, logits, gate = decoder(z)
+        zero = torch.distributions.NegativeBinomial(total * counts.totals[:, None] / 1e4, logits=logits)
+        expected = (1 - torch.sigmoid(gate)) * (1 - zero.log_prob(torch.zeros(())).exp())
+        torch.testing.assert_close(decoder.nonzero(z, counts.totals), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_scmm_traversal_moves_one_dimension_from_the_middle_of_the_prior():
     model, visible = fitted("models.scmm:ScMM", epochs=2)
     walk = model.traverse(3, "rna")
-    assert walk.shape == (20, visible.counts["rna"].shape[1])
+    assert walk.shape == (21, visible.counts["rna"].shape[1])
     decoder, totals = model.network.decoders["rna"], model.data.matrices["rna"].totals.median()[None]
     z = torch.zeros(1, model.hyperparameters["n_latent"])
     with torch.no_grad():
@@ -213,6 +230,12 @@ def test_scmm_traversal_moves_one_dimension_from_the_middle_of_the_prior():
     # Steps of half a prior scale from -5: the eleventh is the middle, where all dimensions meet.
     np.testing.assert_allclose(walk[10], middle, rtol=1e-4)
     np.testing.assert_allclose(walk[0], first, rtol=1e-4)
+    from scipy.stats import spearmanr
+
+    correlations = model.associations("rna")
+    assert correlations.shape == (10, visible.counts["rna"].shape[1])
+    for feature in (0, 17, 101):
+        assert correlations[3, feature] == pytest.approx(spearmanr(np.arange(21), walk[:, feature]).statistic, abs=1e-6)
     np.testing.assert_allclose(model.traverse(7, "rna")[10], middle, rtol=1e-4)
     assert not np.allclose(walk[0], middle)
     assert model.traverse(0, "atac", np.array([1.0, 2.0])).shape == (2, visible.counts["atac"].shape[1])
@@ -268,6 +291,21 @@ def test_multidgd_representations_step_once_an_epoch_and_new_cells_are_inferred(
     distances = np.abs(embedding[single][:, None] - means[None]).max(2).min(1)
     assert distances.max() <= 10 * 1e-2 + 1e-5
     assert model.components().shape == (visible.n_obs,)
+
+
+def test_multivi_predicts_the_mean_of_the_proteins_background_not_its_median():
+    visible, _ = design(("rna", "protein"), 0.5, 120)
+    model = make("models.multivi_native:MultiVINative", epochs=2, prediction_samples=400)
+    model.fit(visible, 0, "cpu")
+    layer, predictions = model.network.protein_decoder.background_log_deviation, []
+    for deviation in (1e-6, 1.0):
+        with torch.no_grad():
+            layer.weight.zero_()
+            layer.bias.fill_(np.log(deviation))
+        predictions.append(model.predict("protein"))
+    still, wide = predictions
+    assert wide.mean.mean() / still.mean.mean() == pytest.approx(np.exp(0.5), rel=0.03)
+    assert (wide.deviation > still.deviation).mean() > 0.99
 
 
 def test_multidgd_predictions_and_gene_to_peak():

@@ -103,8 +103,7 @@ DESIGNS = {
 NOT_APPLICABLE = {
     ("scmvp", "marrow_cite"), ("davae", "marrow_cite"), ("portal", "marrow_cite"), ("multivi", "marrow_cite"),
     ("totalvi", "marrow_multiome"), ("scalex", "marrow_multiome"), ("wnn", "pairs"), ("pca", "pairs"),
-    ("cobolt", "marrow"), ("scmm", "marrow"), ("cobolt", "gastrulation"), ("scmm", "gastrulation"),
-    ("cobolt", "gastrulation_all_features"), ("scmm", "gastrulation_all_features"),
+    ("cobolt", "marrow"), ("cobolt", "gastrulation"), ("cobolt", "gastrulation_all_features"),
 }  # fmt: skip
 FAILED = {("seurat-wnn", "pbmc", 0.99), ("scai", "share_mouse_skin", 0.0)}
 
@@ -143,7 +142,7 @@ def made_up(name: str, suffix: str = "_small") -> Study:
                                          500 + size * (place + 1) / 50 if ok else np.nan, np.nan, 10.0, 1.0, _n_latent(variant), False, 0.0))  # fmt: skip
                             for metric in design["metrics"]:
                                 value, state = _value(metric, quality + noise, fraction, size, wall, place), status
-                                if model in ("random", "oracle", "cobolt", "scmm") and metric.startswith("prediction"):
+                                if model in ("random", "oracle", "cobolt") and metric.startswith("prediction"):
                                     state = "not_applicable"
                                 if metric == "ari_components" and model != "multidgd":
                                     state = "not_applicable"
