@@ -2,8 +2,9 @@
 
     python tests/performance/fidelity/above_chance.py results/composed_models [--keep docs/above_chance.tsv]
     python tests/performance/fidelity/above_chance.py docs/above_chance.tsv
+    python tests/performance/fidelity/above_chance.py results/composed_models --history multidgd
 
-``--keep`` writes each run's scores to a small file, which is read in the place of studies: five seeds of all models
+``--history`` shows how a model's loss of held-out cells fell, from the records of its runs. ``--keep`` writes each run's scores to a small file, which is read in the place of studies: five seeds of all models
 take hours, and can be run in parts (studies that share a `results_dir` share their runs).
 
 A model's mean over training seeds is set against the random control's: z is the difference divided by the standard
@@ -14,6 +15,7 @@ deviation of zero (deterministic models) leaves the control's own variance in th
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from pathlib import Path
@@ -104,12 +106,48 @@ def gathered(sources: list[Path]) -> pd.DataFrame:
     return scores.sort_values([*RUN, "metric"], ignore_index=True)
 
 
+EPOCHS = (1, 10, 25, 50, 100, 150, 200, 300, 400, 500, 750, 1000)
+
+
+def histories(study: Path, model: str) -> list[str]:
+    """Lines of a table: a model's held-out loss (reconstruction, where it is told apart) by epoch, mean over its runs."""
+    runs = read_table(study / "runs.tsv")
+    lines = []
+    for (dataset, n_cells, unpaired), block in runs[(runs["variant"] == model) & (runs["status"] == "ok")].groupby(
+        ["dataset", "n_cells", "unpaired_fraction"], sort=True
+    ):
+        kept = [json.loads((study.parent / record).read_text())["loss_history"] for record in block["record"]]
+        names = [name for name in ("validation_reconstruction", "validation_loss", "loss") if name in kept[0]]
+        if not names:
+            continue
+        losses = [history[names[0]] for history in kept]
+        shown = [epoch for epoch in EPOCHS if any(len(loss) >= epoch for loss in losses)]
+        cells = [
+            f"{sum(x := [loss[epoch - 1] for loss in losses if len(loss) >= epoch]) / len(x):.1f}" for epoch in shown
+        ]
+        ends = ", ".join(str(len(loss)) for loss in losses)
+        lines += [
+            "",
+            f"{model}, {dataset}, {n_cells} cells, {unpaired:.0%} unpaired: {names[0]} (ended after {ends})",
+            "",
+        ]
+        lines += ["| epoch | " + " | ".join(map(str, shown)) + " |", "|---" * (len(shown) + 1) + "|"]
+        lines += [f"| {names[0].replace('_', ' ')} | " + " | ".join(cells) + " |"]
+    return lines
+
+
 def main() -> None:
     """Print the tables, then the rows that are not above chance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scores", type=Path, nargs="+", help="folders of finished studies, or tables by --keep")
     parser.add_argument("--keep", type=Path, help="write the scores of all runs to this table")
+    parser.add_argument(
+        "--history", metavar="MODEL", help="print how this model's held-out loss fell, and nothing else"
+    )
     arguments = parser.parse_args()
+    if arguments.history:
+        print("\n".join(line for study in arguments.scores for line in histories(study, arguments.history)))
+        return
     scores = gathered(arguments.scores)
     if arguments.keep:
         write_table(arguments.keep, scores)
