@@ -86,13 +86,22 @@ def compare(ways: Mapping[str, Embedder], made: Mapping[str, tuple], seeds: int,
     """Print one table: mean and standard deviation over seeds of each way on each design.
 
     The first way is ours, the second theirs; a metric of which the two means are further apart than the larger of
-    the two standard deviations is marked.
+    the two standard deviations is marked. A training of another way than ours that breaks off counts as failed; its
+    scores are of the others.
     """
     for name, (visible, truth) in made.items():
         found: dict[str, dict[str, list[float]]] = {way: {} for way in ways}
+        failed: dict[str, list[str]] = {way: [] for way in ways}
         for seed in range(seeds):
-            for way, embed in ways.items():
-                for metric, value in scores(quietly(embed, visible, seed), truth).items():
+            for number, (way, embed) in enumerate(ways.items()):
+                try:
+                    embedding = quietly(embed, visible, seed)
+                except (ValueError, RuntimeError, FloatingPointError) as error:
+                    if number == 0:
+                        raise
+                    failed[way].append(f"seed {seed}: {str(error).splitlines()[0][:80]}")
+                    continue
+                for metric, value in scores(embedding, truth).items():
                     found[way].setdefault(metric, []).append(value)
         print(f"\n{name}{label}, {seeds} seeds\n")
         shown = [metric for metric in METRICS if any(metric in values for values in found.values())]
@@ -103,6 +112,9 @@ def compare(ways: Mapping[str, Embedder], made: Mapping[str, tuple], seeds: int,
                 f"{np.mean(values[m]):.3f} ± {np.std(values[m], ddof=1):.3f}" if m in values else "" for m in shown
             ]
             print(f"| {way} | " + " | ".join(cells) + " |", flush=True)
+        for way, reasons in failed.items():
+            if reasons:
+                print(f"{way}: {len(reasons)} of {seeds} failed ({'; '.join(reasons)})", flush=True)
         ours, theirs = (found[way] for way in list(ways)[:2])
         apart = []
         for metric in shown:
