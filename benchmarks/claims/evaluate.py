@@ -73,7 +73,7 @@ def evaluate(
                 "claim": claim.id, "paper": claim.paper, "place": claim.place, "says": claim.says, "stated": claim.stated,
                 "reading": claim.reading, "kind": claim.kind, "metrics": ", ".join(claim.metrics), "verdict": verdict.verdict,
                 "cause": verdict.cause, "reason": verdict.reason, "effect": finding.effect, "low": finding.low, "high": finding.high,
-                "scale": scale, "p_for": finding.p_for, "p_against": finding.p_against, "n_blocks": finding.n, "over": claim.over,
+                "scale": scale, "p_for": finding.p_for, "p_against": finding.p_against, "n_blocks": finding.n, "over": evidence.over,
                 "decided_by": "" if finding.cause else finding.label, "n_parts": verdict.n_findings, "n_parts_as_claimed": verdict.n_as_claimed,
                 "implementations": ", ".join(sorted(evidence.used)), "datasets": ", ".join(sorted(evidence.datasets)),
             }

@@ -11,6 +11,8 @@ import pandas as pd
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.judgement import NotTestable
+from benchmarks.statistics.keys import CONDITION, VARIANT
+from benchmarks.statistics.summary import flags
 from benchmarks.statistics.units import usable_units
 
 DESIGN = ["block", "dataset", "n_cells", "unpaired_fraction"]
@@ -18,6 +20,12 @@ DESIGN = ["block", "dataset", "n_cells", "unpaired_fraction"]
 
 FAILURES = ("failed", "diverged", "timeout", "out_of_memory")
 """Statuses of runs that were tried and gave nothing."""
+
+LOST_LIMIT = 0.2
+"""Where flags took an end of an axis from more than this share of the replicates, nothing is said along the axis."""
+
+AXES = {"n_cells": "numbers of cells", "unpaired_fraction": "unpaired fractions"}
+"""Axes along which claims speak, in words."""
 
 
 def _names(table: pd.DataFrame) -> pd.Series:
@@ -54,23 +62,43 @@ class Tables:
 
     @cached_property
     def subsamples(self) -> pd.DataFrame:
-        """Usable values with the training seeds averaged; a block is a replicate of a data set."""
-        return self._units(self.scores)
+        """Usable values with the training seeds averaged; a block is a replicate of a data set.
+
+        Rows with ``lost`` have no value because flags took all of their seeds.
+        """
+        return self._units(self.scores, self.runs)
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
-        """Usable values of every training seed; a block is a seed on a replicate of a data set."""
-        seeded = self.scores.assign(
-            replicate=self.scores["replicate"].astype(str) + " seed " + self.scores["seed"].astype(str)
-        )
-        return self._units(seeded)
+        """As :attr:`subsamples`, but of a data set with one replicate every training seed is a block.
 
-    def _units(self, scores: pd.DataFrame) -> pd.DataFrame:
+        Seeds on one subsample share its cells, so that seeds of several replicates are no independent blocks.
+        """
+        counts = self.scores.groupby(["study", "dataset"])["replicate"].nunique()
+        single = set(counts.index[counts == 1])
+
+        def seeded(table: pd.DataFrame) -> pd.DataFrame:
+            own = pd.Series([key in single for key in zip(table["study"], table["dataset"])], index=table.index)
+            replicate = table["replicate"].astype(str)
+            return table.assign(replicate=replicate.where(~own, replicate + " seed " + table["seed"].astype(str)))
+
+        return self._units(seeded(self.scores), None if self.runs is None else seeded(self.runs))
+
+    def _units(self, scores: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
         if self.names is not None:
             scores = scores[scores["metric"].isin(list(self.names))]
         if scores.empty:
-            return pd.DataFrame(columns=[*DESIGN, "replicate", "name", "metric", "raw", "value"])
-        units = usable_units(scores, self.runs, self.metrics)
+            return pd.DataFrame(columns=[*DESIGN, "replicate", "name", "metric", "raw", "value", "lost"])
+        units = usable_units(scores, runs, self.metrics).assign(lost=False)
+        if runs is not None and len(flags(runs)):
+            keys = [*CONDITION, *VARIANT, "metric", "replicate"]
+            known = set(units[keys].fillna({"unpaired_fraction": -1.0}).itertuples(index=False, name=None))
+            every = usable_units(scores, None, self.metrics)
+            lost = [
+                key not in known
+                for key in every[keys].fillna({"unpaired_fraction": -1.0}).itertuples(index=False, name=None)
+            ]
+            units = pd.concat([units, every[lost].assign(value=np.nan, lost=True)], ignore_index=True)
         units["name"] = _names(units)
         units["block"] = [" ".join(map(str, row)) for row in zip(units["study"], units["dataset"], units["replicate"])]
         units["raw"] = units["value"]
@@ -84,6 +112,13 @@ class Evidence:
         self.claim, self.tables = claim, tables
         self.used: set[str] = set()
         self.datasets: set[str] = set()
+        self.seeded: set[bool] = set()
+
+    @property
+    def over(self) -> str:
+        """What the blocks are that were looked at: ``subsamples``, ``seeds`` or both."""
+        words = [word for word, own in (("subsamples", False), ("seeds", True)) if own in self.seeded]
+        return " and ".join(words) or self.claim.over
 
     def _selected(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows of designs that the claim is about."""
@@ -106,37 +141,82 @@ class Evidence:
         -------
         pandas.DataFrame
             :data:`DESIGN`, ``replicate``, ``raw`` and ``value``, which is ``raw`` with the sign that makes higher
-            better; distances for metrics with a target, logarithms where the claim compares ratios.
+            better; distances for metrics with a target, logarithms where the claim compares ratios (of which 0 has
+            none: it counts as half of the smallest value above 0 that any model has for the metric in these designs).
 
         Raises
         ------
         NotTestable
             If there is none, with the reason.
         """
+        return self._values(model, metric)[0]
+
+    def along(self, model: str, metric: str, axis: str, least: float = 0.0) -> pd.DataFrame:
+        """As :meth:`values`, for statements along an `axis`: series that lost an end of it to flags are left out.
+
+        A model that collapses on the fewest cells would else be called stable for what is left. A series is a
+        replicate at one level of the other axis.
+
+        Parameters
+        ----------
+        least
+            Of the axis; lower designs do not count.
+
+        Raises
+        ------
+        NotTestable
+            Also if more than :data:`LOST_LIMIT` of the series lost an end.
+        """
+        found, lost = self._values(model, metric)
+        found, lost = found[found[axis] >= least], lost[lost[axis] >= least]
+        if lost.empty:
+            return found
+        other = "unpaired_fraction" if axis == "n_cells" else "n_cells"
+        series = ["block", other]
+        whole = pd.concat([found.assign(lost=False), lost.assign(lost=True)], ignore_index=True)
+        grouped = whole.groupby(series)[axis]
+        low, high = grouped.transform("min"), grouped.transform("max")
+        whole = whole[low < high].assign(cut=whole["lost"] & ((whole[axis] == low) | (whole[axis] == high)))
+        cut = whole.groupby(series)["cut"].any()
+        if cut.sum() > LOST_LIMIT * len(cut):
+            raise NotTestable(
+                "no value",
+                f"{model}: degenerate embeddings at an end of the {AXES[axis]} in {cut.sum()} of {len(cut)} series",
+            )
+        gone = set(cut.index[cut])
+        return found[[key not in gone for key in zip(found["block"], found[other])]].reset_index(drop=True)
+
+    def _values(self, model: str, metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """:meth:`values`, and the designs (:data:`DESIGN`) that flags took."""
         claim = self.claim
         metric = claim.metric_of.get(model, metric)
         units = getattr(self.tables, claim.over)
+        units = self._selected(units[units["metric"] == metric])
         for name in claim.models[model]:
-            found = self._selected(units[(units["name"] == name) & (units["metric"] == metric)])
+            found = units[(units["name"] == name) & ~units["lost"].astype(bool)]
             if len(found):
                 break
         else:
             raise self._missing(model, metric)
         self.used.add(name)
         self.datasets.update(found["dataset"].astype(str))
+        self.seeded.update(" seed " in str(replicate) for replicate in found["replicate"].unique())
         found = found.copy()
         found["unpaired_fraction"] = found["unpaired_fraction"].fillna(0.0)
         if claim.logarithm:
-            if (found["raw"] <= 0).any():
-                raise NotTestable("no value", f"{name}: {metric} has values that are not positive")
-            found["raw"] = np.log(found["raw"].astype(float))
+            found["raw"] = np.log(
+                _positive(found["raw"].astype(float), units["raw"].astype(float), f"{name}: {metric}")
+            )
         found["value"] = np.where(found["lower"].astype(bool), -found["raw"], found["raw"])
-        return found[[*DESIGN, "replicate", "raw", "value"]].reset_index(drop=True)
+        lost = units[(units["name"] == name) & units["lost"].astype(bool)]
+        lost = lost.assign(unpaired_fraction=lost["unpaired_fraction"].fillna(0.0))[DESIGN]
+        return found[[*DESIGN, "replicate", "raw", "value"]].reset_index(drop=True), lost.reset_index(drop=True)
 
-    def outcomes(self, model: str) -> pd.DataFrame:
-        """Runs of a paper's model that were tried: ``block`` and ``failed``, the share of its seeds that failed.
+    def outcomes(self, model: str, statuses: Collection[str] = FAILURES) -> pd.DataFrame:
+        """Runs of a paper's model that were tried, by block: ``failed``, the share of them that ended in `statuses`.
 
-        Runs that a wrapper of ours refused for want of something in the data (``InputError``) were not tried.
+        Runs that a wrapper of ours refused for want of something in the data (``InputError``) were not tried, and runs
+        that failed in another way than `statuses` do not tell whether they would have in this one.
 
         Raises
         ------
@@ -146,7 +226,7 @@ class Evidence:
         runs = self.tables.runs
         if runs is None:
             raise NotTestable("no value", "there is no table of runs")
-        tried = runs[runs["status"].isin(["ok", *FAILURES])]
+        tried = runs[runs["status"].isin(["ok", *statuses])]
         if "reason" in tried:
             # That our wrapper could not use a design says nothing of the model.
             tried = tried[~tried["reason"].fillna("").str.startswith("InputError")]
@@ -155,9 +235,14 @@ class Evidence:
             if len(found):
                 self.used.add(name)
                 self.datasets.update(found["dataset"].astype(str))
-                keys = ["study", "dataset", "replicate", *(["seed"] if self.claim.over == "seeds" else [])]
-                failed = found.assign(failed=found["status"].isin(FAILURES).astype(float))
-                return failed.groupby(keys)["failed"].mean().reset_index()
+                keys = ["study", "dataset", "replicate"]
+                failed = found.assign(failed=found["status"].isin(statuses).astype(float))
+                # As for scores: of a data set with one replicate every seed is a block.
+                single = failed.groupby(keys[:2])["replicate"].transform("nunique") == 1
+                seeded = single & (self.claim.over == "seeds")
+                self.seeded.update(seeded.unique())
+                failed["block_seed"] = failed["seed"].where(seeded, -1)
+                return failed.groupby([*keys, "block_seed"])["failed"].mean().reset_index()
         raise self._missing(model, None)
 
     def _asked(self) -> str:
@@ -209,35 +294,52 @@ def paired(first: pd.DataFrame, second: pd.DataFrame, on: list[str] | None = Non
     return first[columns].merge(second[columns], on=keys, suffixes=("_first", "_second"))
 
 
-def change(block: pd.DataFrame, axis: str, column: str = "value") -> float:
+def _positive(values: pd.Series, every: pd.Series, what: str) -> pd.Series:
+    """`values` with half of the smallest one above 0 of `every` model in place of 0, so that ratios exist.
+
+    Raises
+    ------
+    NotTestable
+        If a value is below 0 or none is above 0.
+    """
+    above_zero = every[every > 0]
+    if (values < 0).any() or above_zero.empty:
+        raise NotTestable("no value", f"{what} has values that are not positive")
+    return values.where(values > 0, above_zero.min() / 2)
+
+
+def change(block: pd.DataFrame, axis: str, column: str = "value", span: float = 0.0) -> float:
     """Change of `column` along `axis` within one block: least-squares slope times the range of the axis.
 
     Sizes enter as logarithms. The other axis is held fixed: slopes are taken at each of its levels with two levels of
-    `axis` or more, and averaged. NaN if there is none.
+    `axis` or more that lie at least `span` apart (a factor for sizes), and averaged. NaN if there is none.
     """
     other = "unpaired_fraction" if axis == "n_cells" else "n_cells"
+    least = np.log(max(span, 1.0)) if axis == "n_cells" else span
     changes = []
     for _, part in block.groupby(["dataset", other], sort=True):
         x = part[axis].to_numpy(float)
         x = np.log(x) if axis == "n_cells" else x
-        if np.ptp(x) == 0:
+        if np.ptp(x) == 0 or np.ptp(x) < least - 1e-9:
             continue
         centred = x - x.mean()
         changes.append(float(centred @ part[column].to_numpy(float) / (centred @ centred) * np.ptp(x)))
     return float(np.mean(changes)) if changes else float("nan")
 
 
-def changes(table: pd.DataFrame, axis: str, column: str = "value") -> np.ndarray:
+def changes(table: pd.DataFrame, axis: str, column: str = "value", span: float = 0.0) -> np.ndarray:
     """:func:`change` of every block that has one.
 
     Raises
     ------
     NotTestable
-        If no block has two levels of `axis`.
+        If no block has two levels of `axis` that lie at least `span` apart.
     """
-    found = [change(block, axis, column) for _, block in table.groupby("block", sort=True)]
+    found = [change(block, axis, column, span) for _, block in table.groupby("block", sort=True)]
     found = np.array([value for value in found if not np.isnan(value)])
     if len(found) == 0:
-        word = "numbers of cells" if axis == "n_cells" else "unpaired fractions"
-        raise NotTestable("missing design", f"no replicate has two {word}")
+        apart = ""
+        if span:
+            apart = f" a factor {span:g} apart" if axis == "n_cells" else f" {100 * span:g} % apart"
+        raise NotTestable("missing design", f"no replicate has two {AXES[axis]}{apart}")
     return found

@@ -2,13 +2,14 @@
 
 Every test comes down to *findings*: statements about the mean of a number over independent blocks (subsamples or
 training seeds). A claim is supported if every finding is, each at level :data:`ALPHA`, so that a claim of which any
-part is untrue is called supported at most that often (intersection-union test). It is contradicted if any finding is
-resolved in the opposite direction at :data:`ALPHA` over the number of findings (Bonferroni). All else is not testable.
+part is untrue is called supported at most that often (intersection-union test). It is contradicted if the findings
+together are opposed by Simes' test (1986, Biometrika 73:751) at :data:`ALPHA`: all of them at :data:`ALPHA`, or one at
+:data:`ALPHA` over their number, or whatever lies between. All else is not testable.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
 import numpy as np
@@ -21,6 +22,9 @@ ALPHA = 0.05
 
 LEVEL = 1 - 2 * ALPHA
 """Coverage of the intervals: :data:`ALPHA` on either side, to match the verdict."""
+
+SMALL_MARGIN = 0.25
+"""Margins below this share of the standard deviation over blocks leave room for both tails; see :func:`within`."""
 
 MINIMUM = 5
 """Fewest blocks from which anything can follow: with four, the smallest one-sided p-value is 1/16."""
@@ -123,15 +127,26 @@ def above(label: str, values: Sequence[float], threshold: float = 0.0) -> Findin
 
 
 def within(label: str, values: Sequence[float], margin: float, centre: float = 0.0) -> Finding:
-    """Whether the mean of `values` is within `margin` of `centre` (two one-sided tests); outside it speaks against."""
+    """Whether the mean of `values` is within `margin` of `centre` (two one-sided tests); outside it speaks against.
+
+    The opposite has two tails. Where the mean lies at one edge of the margin, only the tail beyond that edge has its
+    full size; the other begins two margins away. So the smaller p-value is not doubled, unless the margin is below
+    :data:`SMALL_MARGIN` standard deviations, where two margins are so little that both tails count.
+    """
+    values = np.asarray(values, dtype=float)
     over = above(label, values, centre - margin)
-    under = above(label, -np.asarray(values, dtype=float), -(centre + margin))
+    under = above(label, -values, -(centre + margin))
     if np.isnan(over.p_for):
         return over
-    p_for = max(over.p_for, under.p_for)
-    return Finding(
-        label, over.effect, over.low, over.high, p_for, min(1.0, 2 * min(over.p_against, under.p_against)), over.n
-    )
+    tails = 1 if margin >= SMALL_MARGIN * values.std(ddof=1) else 2
+    p_against = min(1.0, tails * min(over.p_against, under.p_against))
+    return replace(over, p_for=max(over.p_for, under.p_for), p_against=p_against)
+
+
+def beyond(label: str, values: Sequence[float], margin: float) -> Finding:
+    """Whether the mean of `values` is further than `margin` from zero, on either side: the opposite of :func:`within`."""
+    inside = within(label, values, margin)
+    return replace(inside, p_for=inside.p_against, p_against=inside.p_for)
 
 
 def attempt(label: str, measure: Callable[[], Finding]) -> Finding:
@@ -148,6 +163,20 @@ def _listed(texts: Sequence[str], most: int = 3) -> str:
     return "; ".join(texts[:most]) + more
 
 
+def opposed(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings for which Simes' test rejects that all of them are as claimed; empty where it does not.
+
+    The i smallest p-values, for the largest i of which the i-th is at most i :data:`ALPHA` over the number of findings
+    (those without a p-value among them). The parts of a claim share models and cells, which makes their p-values
+    positively dependent; the test keeps its level then.
+    """
+    ordered = sorted((item for item in findings if not np.isnan(item.p_against)), key=lambda item: item.p_against)
+    reached = [
+        place for place, item in enumerate(ordered, start=1) if item.p_against <= place * ALPHA / len(findings) + 1e-12
+    ]
+    return ordered[: max(reached, default=0)]
+
+
 def judge(findings: Sequence[Finding]) -> Verdict:
     """The verdict that follows from the findings on all parts of a claim."""
     if not findings:
@@ -156,10 +185,10 @@ def judge(findings: Sequence[Finding]) -> Verdict:
     measured = [finding for finding in findings if not finding.cause]
     decided = [finding for finding in measured if not np.isnan(finding.p_for)]
     as_claimed = [finding for finding in decided if finding.p_for <= ALPHA]
-    against = [finding for finding in decided if finding.p_against <= ALPHA / count]
+    against = opposed(findings)
     if against:
-        worst = min(against, key=lambda finding: finding.p_against)
-        part = "" if count == 1 else f"{len(against)} of {count} parts are resolved against it: "
+        worst = against[0]
+        part = "" if count == 1 else f"{len(against)} of {count} parts against it: "
         labels = _listed([finding.label for finding in against])
         return Verdict(CONTRADICTED, "", part + labels, worst, count, len(as_claimed))
     missing = [finding for finding in findings if finding.cause]

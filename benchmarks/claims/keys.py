@@ -21,12 +21,12 @@ class Key:
     ----------
     type
         ``model``, ``models`` (one or more different names), ``number``, ``positive``, ``share`` (0 to 1), ``text``,
-        ``pairs`` (of data set names) or a tuple of allowed words.
+        ``pairs`` (of data set names), a tuple of allowed words, or a frozen set of words of which one or more are given.
     required
         Whether it has to be given.
     """
 
-    type: str | tuple[str, ...]
+    type: str | tuple[str, ...] | frozenset[str]
     required: bool = True
 
 
@@ -69,6 +69,11 @@ def converted(key: Key, value: Any, models: Mapping[str, Any]) -> Any:
         if value not in key.type:
             raise Wrong(f"{value!r} is none of {', '.join(key.type)}")
         return value
+    if isinstance(key.type, frozenset):
+        for item in words(value):
+            if item not in key.type:
+                raise Wrong(f"unknown word {item!r}{did_you_mean(item, key.type)}")
+        return words(value)
     if key.type == "models":
         return words(value, models, "model")
     if key.type == "model":

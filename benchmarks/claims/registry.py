@@ -24,6 +24,7 @@ KINDS = (
     "alike",
     "trend",
     "flat",
+    "depends",
     "gains_most",
     "stable_down_to",
     "variance_falls",

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.statistics.best import best
+from benchmarks.statistics.best import EXTRAPOLATED, best
 from benchmarks.statistics.compare import ALPHA, smallest_p
 from benchmarks.statistics.exchange import SurfaceOf, exchange_table, fit_surfaces
 from benchmarks.statistics.keys import metric_declarations
@@ -190,6 +190,8 @@ def model_sentence(rows: pd.DataFrame, labels: Sequence[str]) -> str:
     if not known:
         return "One replicate: no difference can be resolved."
     first = f"{leader} is best in {percent(chance[order[0]])} of the bootstrap samples"
+    if (rows["source"] == EXTRAPOLATED).all():
+        return f"{first} of curves beyond the measured sizes, where no test can rule a model out."
     if len(may) == 1:
         return f"{first}; the replicates rule out all others."
     others = [name for name in may if name != leader]

@@ -74,20 +74,29 @@ def p_not_best(values: np.ndarray, lower: bool) -> np.ndarray:
     return p
 
 
-def _rows(key: dict, names: list[tuple], values: np.ndarray, draws: np.ndarray, probabilities: np.ndarray, lower: bool,
-          alpha: float) -> list[dict]:  # fmt: skip
+MEASURED, CURVE, EXTRAPOLATED = "measured", "curve", "extrapolated curve"
+"""Where a value comes from."""
+
+
+def _rows(key: dict, names: list[tuple], sources: list[str], values: np.ndarray, draws: np.ndarray,
+          probabilities: np.ndarray, lower: bool, alpha: float) -> list[dict]:  # fmt: skip
     """One row a model that has a value; see :func:`best`."""
     n = (~np.isnan(values)).sum(axis=0)
-    chance, p = probability_best(draws[1:], probabilities[1:], lower), p_not_best(values, lower)
-    resolved = int(np.sum(p > alpha)) == 1
+    chance = probability_best(draws[1:], probabilities[1:], lower)
+    # The values of one replicate on a curve beyond its sizes differ by the form and exponent that all replicates gave:
+    # that error is the same in each of them, and a test over replicates does not see it.
+    beyond = np.array([source == EXTRAPOLATED for source in sources])
+    p = p_not_best(np.where(beyond, np.nan, values), lower)
+    may_be = beyond | (p > alpha)
+    resolved = int(may_be.sum()) == 1 and not beyond.any()
     rows = []
     for number, (model, variant) in enumerate(names):
         (low,), (high,) = intervals(draws[:, number], probabilities, int(n[number]))
         rows.append(
             {
-                **key, "model": model, "variant": variant, "n_replicates": int(n[number]), "value": draws[0, number], "low": low, "high": high,
+                **key, "source": sources[number], "model": model, "variant": variant, "n_replicates": int(n[number]), "value": draws[0, number], "low": low, "high": high,
                 "probability_best": chance[number] if n.min() > 1 else np.nan, "p_not_best": p[number],
-                "may_be_best": bool(p[number] > alpha), "resolved": resolved and len(names) > 1,
+                "may_be_best": bool(may_be[number]), "resolved": resolved and len(names) > 1,
             }
         )  # fmt: skip
     return rows
@@ -111,8 +120,8 @@ def best_measured(units: pd.DataFrame, alpha: float = ALPHA) -> pd.DataFrame:
         present = ~np.isnan(values)
         share = weights @ present
         draws = np.where(share > 0, (weights @ np.where(present, values, 0)) / np.where(share > 0, share, 1), np.nan)
-        own = {**dict(zip((*CONDITION, "metric"), key)), "source": "measured"}
-        rows += _rows(own, names, values, draws, probabilities, bool(part["lower"].iloc[0]), alpha)
+        own, sources = dict(zip((*CONDITION, "metric"), key)), [MEASURED] * len(names)
+        rows += _rows(own, names, sources, values, draws, probabilities, bool(part["lower"].iloc[0]), alpha)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -137,7 +146,7 @@ def best_on_curves(all_series: list[Series], alpha: float = ALPHA) -> pd.DataFra
         if len(members) < 2:
             continue
         names = [(item.key["model"], item.key["variant"]) for item in members]
-        sizes = max((item.curve.sizes for item in members), key=len)
+        sizes = np.unique(np.concatenate([item.curve.sizes for item in members]))
         # Only where every curve may be read, so that nobody wins by the absence of the others.
         reach = min(item.curve.limits[1] for item in members)
         start = max(item.curve.limits[0] for item in members)
@@ -151,8 +160,8 @@ def best_on_curves(all_series: list[Series], alpha: float = ALPHA) -> pd.DataFra
         for place, n in enumerate(wanted):
             values = np.stack([item.curve.replicate_values(n) for item in members], axis=1)
             own = {"study": study, "dataset": dataset, "n_cells": n, "unpaired_fraction": fraction, "metric": metric}
-            own["source"] = "curve" if n <= sizes[-1] else "extrapolated curve"
-            rows += _rows(own, names, values, draws[:, place], probabilities, members[0].lower, alpha)
+            sources = [CURVE if item.curve.sizes[0] <= n <= item.curve.sizes[-1] else EXTRAPOLATED for item in members]
+            rows += _rows(own, names, sources, values, draws[:, place], probabilities, members[0].lower, alpha)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -178,9 +187,11 @@ def best(
     -------
     pandas.DataFrame
         One row a (condition, metric, variant), at measured sizes and at round numbers of cells between them and up to
-        twice the largest: ``source`` (``measured``, ``curve``, ``extrapolated curve``); ``value``, ``low``, ``high``
-        (distance from the target for metrics with one); ``probability_best`` (:func:`probability_best`);
-        ``p_not_best`` (:func:`p_not_best`), ``may_be_best`` (above `alpha`), ``resolved`` (one model only may be best).
+        twice the largest: ``source`` (``measured``, ``curve``, or ``extrapolated curve`` outside the sizes that the
+        model itself was measured at); ``value``, ``low``, ``high`` (distance from the target for metrics with one);
+        ``probability_best`` (:func:`probability_best`); ``p_not_best`` (:func:`p_not_best`; NaN for an extrapolated
+        curve, which no test rules out), ``may_be_best`` (not ruled out at `alpha`), ``resolved`` (one model only may be
+        best; never where a curve is extrapolated).
     """
     metrics = metric_declarations(metrics)
     units = usable_units(scores, runs, metrics)

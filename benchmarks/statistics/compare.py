@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.statistics.intervals import bootstrap_intervals
-from benchmarks.statistics.keys import CONDITION, CONTROLS, VARIANT, declared, metric_declarations
-from benchmarks.statistics.summary import flags, replicate_means
+from benchmarks.statistics.keys import CONDITION, CONTROLS, declared, metric_declarations
+from benchmarks.statistics.summary import replicate_means, without_flagged
 
 ALPHA = 0.05
 """Family-wise error rate at which a difference counts as resolved."""
@@ -103,7 +103,8 @@ def compare(
     scores
         Tidy scores with :data:`benchmarks.formats.SCORE_COLUMNS`.
     runs
-        One row a run; variants with a flagged embedding in a condition are left out of it.
+        One row a run; a run with a flagged embedding counts as one without a score
+        (:func:`~benchmarks.statistics.summary.without_flagged`).
     metrics
         Metric declarations; the registry where left out.
     by
@@ -117,13 +118,7 @@ def compare(
         See :func:`compare_units`.
     """
     metrics = metric_declarations(metrics)
-    units = replicate_means(scores)
-    if runs is not None and len(runs):
-        keys = [*CONDITION, *VARIANT]
-        flagged = flags(runs)[keys].drop_duplicates()
-        units = units.merge(flagged, on=keys, how="left", indicator="_flagged")
-        units = units[units["_flagged"] == "left_only"].drop(columns="_flagged")
-    return compare_units(units, metrics, by, alpha)
+    return compare_units(replicate_means(without_flagged(scores, runs)), metrics, by, alpha)
 
 
 def compare_units(

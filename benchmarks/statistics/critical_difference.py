@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.statistics.compare import ALPHA
-from benchmarks.statistics.keys import VARIANT, metric_declarations
+from benchmarks.statistics.keys import CONTROLS, VARIANT, metric_declarations
 from benchmarks.statistics.units import usable_units
 
 MISSING_LIMIT = 0.2
@@ -96,12 +96,13 @@ def rank_over_blocks(
         One row a (`by`, metric, ranked variant), best first: ``mean_rank``, ``n_blocks``, ``n_models``,
         ``friedman_p``, ``critical_difference``, ``rank_low``, ``rank_high`` (ranks that the critical difference
         leaves open; all of them where Friedman's test does not reject), ``cliques`` (numbers of the bars that the
-        variant lies under), ``left_out``.
+        variant lies under), ``left_out`` (variants that were planned and lack too much, those without any value too).
     """
     metrics = metric_declarations(metrics)
     units = usable_units(scores, runs, metrics)
     names = [*by, "metric", *VARIANT, "mean_rank", "n_blocks", "n_models", "friedman_p", "critical_difference",
              "rank_low", "rank_high", "cliques", "left_out"]  # fmt: skip
+    planned = _planned(scores, [*by, "metric"])
     rows = []
     for key, part in units.groupby([*by, "metric"], dropna=False, sort=True):
         sign = 1.0 if bool(part["lower"].iloc[0]) else -1.0
@@ -112,7 +113,8 @@ def rank_over_blocks(
             sort=True,
         )
         whole = table.notna().mean() >= 1 - MISSING_LIMIT
-        left_out = [f"{model} {variant}" if model != variant else model for model, variant in table.columns[~whole]]
+        absent = planned.get(key, set()) - set(table.columns[whole])
+        left_out = [f"{model} {variant}" if model != variant else model for model, variant in sorted(absent)]
         table = table.loc[:, whole].dropna()
         k = table.shape[1]
         if k < 2 or table.empty:
@@ -136,3 +138,9 @@ def rank_over_blocks(
                 }
             )  # fmt: skip
     return pd.DataFrame(rows, columns=names)
+
+
+def _planned(scores: pd.DataFrame, by: list[str]) -> dict[tuple, set[tuple]]:
+    """Variants that have a score of any status but ``not_applicable``, by the columns `by`; controls are none."""
+    tried = scores[(scores["status"] != "not_applicable") & ~scores["model"].isin(CONTROLS)]
+    return {key: set(zip(part["model"], part["variant"])) for key, part in tried.groupby(by, dropna=False)}

@@ -59,6 +59,23 @@ def flags(runs: pd.DataFrame) -> pd.DataFrame:
     return result[(result["flag_reason"] != "") & (result["status"] == "ok")]
 
 
+def without_flagged(scores: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows of `scores` but those of flagged runs: each loses its own (condition, variant, replicate, seed) alone.
+
+    A degenerate embedding is treated as a run that failed: without a value, in paired comparisons as elsewhere. What is
+    left says how a model does where it does not collapse; that it collapsed is said by :func:`summarise`, and
+    :func:`~benchmarks.statistics.ranking.rank` does not rank it.
+    """
+    if runs is None or runs.empty:
+        return scores
+    flagged = flags(runs)
+    if flagged.empty:
+        return scores
+    keys = [*CONDITION, *VARIANT, "replicate", "seed"]
+    found = scores[keys].merge(flagged[keys].drop_duplicates(), on=keys, how="left", indicator="_flagged")
+    return scores[(found["_flagged"] == "left_only").to_numpy()]
+
+
 def replicate_means(scores: pd.DataFrame) -> pd.DataFrame:
     """Average the training seeds within each replicate: one value a (condition, variant, metric, replicate).
 

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.statistics.keys import CONDITION, CONTROLS, VARIANT, declared
-from benchmarks.statistics.summary import flags, replicate_means
+from benchmarks.statistics.summary import replicate_means, without_flagged
 
 
 def usable_units(scores: pd.DataFrame, runs: pd.DataFrame | None, metrics: Mapping[str, object]) -> pd.DataFrame:
-    """Replicate-wise values of all models but controls, without flagged embeddings.
+    """Replicate-wise values of all models but controls, without flagged runs.
+
+    A flagged run loses its own replicate and seed (:func:`~benchmarks.statistics.summary.without_flagged`); the other
+    seeds of the replicate are averaged without it.
 
     Parameters
     ----------
@@ -27,14 +30,8 @@ def usable_units(scores: pd.DataFrame, runs: pd.DataFrame | None, metrics: Mappi
         Condition, variant, ``metric``, ``replicate``, ``value`` and ``lower`` (whether lower is better). The value of
         a metric with a target is its distance from the target, of which lower is better.
     """
-    units = replicate_means(scores)
-    units = units[~units["model"].isin(CONTROLS)]
-    if runs is not None and len(runs):
-        keys = [*CONDITION, *VARIANT]
-        flagged = flags(runs)[keys].drop_duplicates()
-        units = units.merge(flagged, on=keys, how="left", indicator="_flagged")
-        units = units[units["_flagged"] == "left_only"].drop(columns="_flagged")
-    units = units.copy()
+    units = replicate_means(without_flagged(scores, runs))
+    units = units[~units["model"].isin(CONTROLS)].copy()
     units["lower"] = False
     for name in units["metric"].unique():
         rows = units["metric"] == name

@@ -8,18 +8,28 @@ from benchmarks.claims.evidence import Evidence, changes
 from benchmarks.claims.judgement import Finding, attempt, within
 from benchmarks.claims.keys import Key
 
-KEYS = {"models": Key("models"), "along": Key(("n_cells", "unpaired_fraction")), "margin": Key("positive")}
+KEYS = {
+    "models": Key("models"),
+    "along": Key(("n_cells", "unpaired_fraction")),
+    "margin": Key("positive"),
+    "span": Key("positive"),
+}
 NEEDS_METRICS = True
 
 
 def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[Finding]:
-    """One finding a model: the fitted change from one end of the axis to the other is within the margin."""
+    """One finding a model: the fitted change from one end of the axis to the other is within the margin.
+
+    Only series that span at least ``span`` of the axis count (a factor for ``n_cells``, a difference for
+    ``unpaired_fraction``): over two sizes that are alike everything is flat.
+    """
     result = []
     for model in test["models"]:
         label = f"{model} along {test['along']}, {metric}"
 
         def measure(model=model, label=label) -> Finding:
-            return within(label, changes(evidence.values(model, metric), test["along"]), test["margin"])
+            table = evidence.along(model, metric, test["along"])
+            return within(label, changes(table, test["along"], span=test["span"]), test["margin"])
 
         result.append(attempt(label, measure))
     return result

@@ -1,14 +1,21 @@
-"""One model gains more along an axis than each of others."""
+"""One model gains more along an axis than each of others, or depends on it more."""
 
 from __future__ import annotations
 
 from typing import Any, Mapping
 
-from benchmarks.claims.evidence import Evidence, changes, paired
-from benchmarks.claims.judgement import Finding, above, attempt
+import numpy as np
+
+from benchmarks.claims.evidence import Evidence, change, changes, paired
+from benchmarks.claims.judgement import Finding, NotTestable, above, attempt
 from benchmarks.claims.keys import Key, Wrong
 
-KEYS = {"model": Key("model"), "than": Key("models"), "along": Key(("n_cells", "unpaired_fraction"))}
+KEYS = {
+    "model": Key("model"),
+    "than": Key("models"),
+    "along": Key(("n_cells", "unpaired_fraction")),
+    "what": Key(("gain", "dependence"), required=False),
+}
 NEEDS_METRICS = True
 
 
@@ -19,16 +26,35 @@ def check(test: Mapping[str, Any]) -> None:
 
 
 def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[Finding]:
-    """One finding a rival: the difference of the two fitted changes on the designs that both have a value for."""
+    """One finding a rival, on the designs that both have a value for.
+
+    The difference of the two fitted changes in each block; with ``what: dependence`` the difference of their sizes
+    whatever their signs, to which noise adds: a model whose values scatter more depends more.
+    """
+    along, what = test["along"], test.get("what", "gain")
     result = []
     for other in test["than"]:
-        label = f"gain of {test['model']} against {other}, {metric}"
+        label = f"{what} of {test['model']} against {other}, {metric}"
 
         def measure(other=other, label=label) -> Finding:
-            table = paired(evidence.values(test["model"], metric), evidence.values(other, metric))
+            table = paired(*(evidence.along(name, metric, along) for name in (test["model"], other)))
+            if what == "dependence":
+                return above(label, _differences_of_sizes(table, along))
             # The slope is linear in the values, so that the slope of differences is the difference of slopes.
             table["value"] = table["value_first"] - table["value_second"]
-            return above(label, changes(table, test["along"]))
+            return above(label, changes(table, along))
 
         result.append(attempt(label, measure))
     return result
+
+
+def _differences_of_sizes(table: Any, along: str) -> np.ndarray:
+    """Size of the first model's change less that of the second one's, one a block."""
+    both = [
+        [abs(change(block, along, column)) for column in ("value_first", "value_second")]
+        for _, block in table.groupby("block", sort=True)
+    ]
+    found = np.array([first - second for first, second in both if not np.isnan(first)])
+    if len(found) == 0:
+        raise NotTestable("missing design", f"no replicate with both models has a range of {along}")
+    return found

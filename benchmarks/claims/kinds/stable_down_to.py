@@ -25,8 +25,7 @@ def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[F
         label = f"{model} with the fewest cells against the most, {metric}"
 
         def measure(model=model, label=label) -> Finding:
-            table = evidence.values(model, metric)
-            table = table[table["n_cells"] >= test["cells"]]
+            table = evidence.along(model, metric, "n_cells", least=test["cells"])
             losses = []
             for _, block in table.groupby("block", sort=True):
                 ends = block["n_cells"].min(), block["n_cells"].max()

@@ -24,7 +24,7 @@ def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[F
         label = f"{model} along {test['along']}, {metric}"
 
         def measure(model=model, label=label) -> Finding:
-            return above(label, sign * changes(evidence.values(model, metric), test["along"]))
+            return above(label, sign * changes(evidence.along(model, metric, test["along"]), test["along"]))
 
         result.append(attempt(label, measure))
     return result

@@ -50,11 +50,10 @@ def _by_paper(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows of one claim."""
-    unit = "seeds" if row["over"] == "seeds" else "subsamples"
     return {
         **{name: row[name] for name in ("claim", "place", "says", "stated", "reading", "verdict", "metrics", "reason", "cause")},
         "sign": SIGNS[row["verdict"]], "class": CLASSES[row["verdict"]], "effect": effect_text(row), "part": row["decided_by"],
-        "evidence": f"{row['n_blocks']} {unit}" if row["n_blocks"] else "", "datasets": row["datasets"], "implementations": row["implementations"],
+        "evidence": f"{row['n_blocks']} {row['over']}" if row["n_blocks"] else "", "datasets": row["datasets"], "implementations": row["implementations"],
     }  # fmt: skip
 
 

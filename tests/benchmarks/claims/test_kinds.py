@@ -40,13 +40,21 @@ CASES = [
     ("best_of", {"best": "B", "among": ["A", "B", "C"]}, constant, {"models": "abc"}, "contradicted", -0.2),
     ("alike", {"reference": "A", "models": ["B"], "margin": 0.3}, constant, {}, "supported", -0.2),
     ("alike", {"reference": "A", "models": ["B"], "margin": 0.1}, constant, {}, "contradicted", -0.2),
-    ("alike", {"reference": "A", "models": ["B", "C"], "margin": 0.3}, constant, {"models": "abc", "replicates": 8}, "contradicted", -0.4),
+    ("alike", {"reference": "A", "models": ["B", "C"], "margin": 0.1}, constant, {"models": "abc"}, "contradicted", -0.2),
+    ("alike", {"reference": "A", "models": ["B", "C"], "margin": 0.3}, constant, {"models": "abc", "replicates": 6}, "contradicted", -0.4),
     ("trend", {"models": ["A"], "along": "n_cells", "direction": "improves"}, gain({"a": 0.1, "b": 0.0}), {}, "supported", 0.139),
     ("trend", {"models": ["A"], "along": "n_cells", "direction": "worsens"}, gain({"a": 0.1, "b": 0.0}), {}, "contradicted", -0.139),
     ("trend", {"models": ["A"], "along": "unpaired_fraction", "direction": "worsens"}, lambda m, n, f, r: 0.9 - f * f + noise(n, r), UNPAIRED, "supported", 0.8),
     ("trend", {"models": ["A"], "along": "unpaired_fraction", "direction": "improves"}, lambda m, n, f, r: 0.9 - f * f + noise(n, r), UNPAIRED, "contradicted", -0.8),
-    ("flat", {"models": ["A"], "along": "n_cells", "margin": 0.2}, gain({"a": 0.1, "b": 0.0}), {}, "supported", 0.139),
-    ("flat", {"models": ["A"], "along": "n_cells", "margin": 0.05}, gain({"a": 0.1, "b": 0.0}), {}, "contradicted", 0.139),
+    ("flat", {"models": ["A"], "along": "n_cells", "margin": 0.2, "span": 4}, gain({"a": 0.1, "b": 0.0}), {}, "supported", 0.139),
+    ("flat", {"models": ["A"], "along": "n_cells", "margin": 0.05, "span": 4}, gain({"a": 0.1, "b": 0.0}), {}, "contradicted", 0.139),
+    ("depends", {"models": ["A"], "along": "n_cells", "margin": 0.05}, gain({"a": 0.1, "b": 0.0}), {}, "supported", 0.139),
+    ("depends", {"models": ["A"], "along": "n_cells", "margin": 0.05}, gain({"a": -0.1, "b": 0.0}), {}, "supported", -0.139),
+    ("depends", {"models": ["B"], "along": "n_cells", "margin": 0.05}, gain({"a": 0.1, "b": 0.0}), {}, "contradicted", 0.0),
+    # A gain of -0.2 ln n is a larger dependence than one of 0.1 ln n, and a smaller gain.
+    ("gains_most", {"model": "B", "than": ["A"], "along": "n_cells", "what": "dependence"}, gain({"a": 0.1, "b": -0.2}), {}, "supported", 0.139),
+    ("gains_most", {"model": "A", "than": ["B"], "along": "n_cells", "what": "dependence"}, gain({"a": 0.1, "b": -0.2}), {}, "contradicted", -0.139),
+    ("gains_most", {"model": "A", "than": ["B"], "along": "n_cells"}, gain({"a": 0.1, "b": -0.2}), {}, "supported", 0.416),
     ("gains_most", {"model": "A", "than": ["B"], "along": "n_cells"}, gain({"a": 0.1, "b": 0.05}), {}, "supported", 0.0693),
     ("gains_most", {"model": "B", "than": ["A"], "along": "n_cells"}, gain({"a": 0.1, "b": 0.05}), {}, "contradicted", -0.0693),
     ("stable_down_to", {"models": ["A"], "cells": 500, "largest": 2000, "margin": 0.2}, gain({"a": 0.1, "b": 0.0}), {}, "supported", -0.139),
@@ -208,8 +216,9 @@ def test_failures_are_counted(scores, make_claim, verdict):
     none, one = scores(constant).iloc[:0], make_claim("fails", models=["A"], at_least=0.5)
     row = verdict(one, none, runs_of(["failed", "timeout", "diverged", "out_of_memory", "failed"]))
     assert (row["verdict"], row["effect"]) == ("supported", 1.0)
-    # Five of five: the exact lower bound at 5 % is 0.05 ** (1 / 5).
-    assert row["low"] == pytest.approx(0.05**0.2)
+    # Five of five: the exact lower bound at 5 % is 0.05 ** (1 / 5), the p-value 0.5 ** 5.
+    assert row["low"] == pytest.approx(0.05**0.2, abs=0.002) and row["high"] == 1
+    assert row["p_for"] == pytest.approx(1 / 32, abs=0.002)
     assert verdict(one, none, runs_of(["ok"] * 5))["verdict"] == "contradicted"
     assert verdict(one, none, runs_of(["ok", "failed"] * 3))["cause"] == "not resolved"
     assert verdict(one, none, runs_of(["failed"] * 4))["cause"] == "too few replicates"
@@ -248,3 +257,130 @@ def test_quantity_outside_the_tables_is_listed(scores, make_claim, verdict):
         "no such quantity",
         "nobody counts it",
     )
+
+
+def test_the_share_of_runs_counts_and_not_of_replicates(scores, make_claim, verdict):
+    """Two of five sizes fail in every replicate: 40 % of the runs, though most of no replicate's runs."""
+    none = scores(constant).iloc[:0]
+    parts = [runs_of([status] * 12, n) for n, status in enumerate(["failed", "ok", "ok", "timeout", "ok"], start=5000)]
+    runs = pd.concat(parts)
+    row = verdict(make_claim("fails", models=["A"], at_least=0.1), none, runs)
+    assert (row["verdict"], row["n_blocks"]) == ("supported", 12) and row["effect"] == pytest.approx(0.4)
+    # Only the named kind counts, and the other failures are left out: one of four runs.
+    row = verdict(make_claim("fails", models=["A"], at_least=0.1, statuses=["timeout"]), none, runs)
+    assert row["effect"] == pytest.approx(0.25)
+    row = verdict(make_claim("fails", models=["A"], at_least=0.1, statuses=["diverged"]), none, runs)
+    assert row["effect"] == 0
+    only = runs[runs["status"] == "failed"]
+    row = verdict(make_claim("fails", models=["A"], at_least=0.1, statuses=["diverged"]), none, only)
+    assert row["verdict"] == "not testable here"
+
+
+def test_bounds_of_a_share_are_those_of_clopper_and_pearson_for_whole_runs():
+    from benchmarks.claims.kinds.fails import bounds
+
+    lower, upper = bounds(np.array([1.0, 1, 0, 0, 0, 0, 0, 0]))
+    # scipy.stats.binomtest(2, 8).proportion_ci(0.9, "exact")
+    assert np.quantile(lower, 0.05) == pytest.approx(0.0464, abs=0.002)
+    assert np.quantile(upper, 0.95) == pytest.approx(0.5997, abs=0.003)
+
+
+def flagged_runs(data, where):
+    """Runs of scores, those of model a collapsed where `where` says so."""
+    runs = data.drop(columns=["metric", "value"]).assign(status="ok", duplicate_fraction=0.0)
+    return runs.assign(collapsed=(runs["model"] == "a") & where(runs))
+
+
+def test_a_collapse_costs_its_own_replicate_alone(scores, make_claim, verdict):
+    data = scores(constant, replicates=7)
+    row = verdict(
+        make_claim("better_than", models=["A"], than=["B"]),
+        data,
+        flagged_runs(data, lambda runs: runs["replicate"] == 3),
+    )
+    assert (row["verdict"], row["n_blocks"]) == ("supported", 6)
+
+
+ALONG = [
+    ("flat", {"models": ["A"], "along": "n_cells", "margin": 0.3, "span": 2}),
+    ("depends", {"models": ["A"], "along": "n_cells", "margin": 0.05}),
+    ("trend", {"models": ["A"], "along": "n_cells", "direction": "improves"}),
+    ("gains_most", {"model": "A", "than": ["B"], "along": "n_cells"}),
+    ("gains_most", {"model": "A", "than": ["B"], "along": "n_cells", "what": "dependence"}),
+    ("stable_down_to", {"models": ["A"], "cells": 500, "largest": 2000, "margin": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("kind", "test"), ALONG)
+def test_an_end_of_the_axis_lost_to_collapses_leaves_nothing_to_say(kind, test, scores, make_claim, verdict):
+    data = scores(gain({"a": 0.1, "b": 0.0}), replicates=10)
+    one = make_claim(kind, **test)
+
+    def row(where):
+        return verdict(one, data, flagged_runs(data, where))
+
+    assert row(lambda runs: False)["n_blocks"] == 10
+    for end in (500, 2000):
+        lost = row(lambda runs, end=end: runs["n_cells"] == end)
+        assert (lost["verdict"], lost["cause"]) == ("not testable here", "no value") and "degenerate" in lost["reason"]
+        # Three of ten replicates are more than a fifth, two are not.
+        lost = row(lambda runs, end=end: (runs["n_cells"] == end) & (runs["replicate"] < 3))
+        assert (lost["verdict"], lost["cause"]) == ("not testable here", "no value") and "3 of 10" in lost["reason"]
+        kept = row(lambda runs, end=end: (runs["n_cells"] == end) & (runs["replicate"] < 2))
+        assert (kept["verdict"], kept["n_blocks"]) == ("supported", 8)
+    # In the middle of the axis a collapse costs a point of the line.
+    assert row(lambda runs: runs["n_cells"] == 1000)["n_blocks"] == 10
+
+
+def test_flat_needs_a_range_to_be_flat_over(scores, make_claim, verdict):
+    data = scores(constant, sizes=(500, 1000, 2000))
+    for span, cause in ((4, ""), (4.1, "missing design")):
+        row = verdict(make_claim("flat", models=["A"], along="n_cells", margin=0.1, span=span), data)
+        assert row["cause"] == cause
+    assert "a factor 4.1 apart" in row["reason"]
+    data = scores(constant, **UNPAIRED)
+    for span, cause in ((0.8, ""), (0.81, "missing design")):
+        row = verdict(make_claim("flat", models=["A"], along="unpaired_fraction", margin=0.1, span=span), data)
+        assert row["cause"] == cause
+
+
+def test_seeds_on_several_replicates_are_averaged(scores, make_claim, verdict):
+    """Two replicates of six seeds are two blocks, not twelve."""
+    data = scores(constant, replicates=2, seeds=range(6))
+    row = verdict(make_claim("better_than", models=["A"], than=["B"], over="seeds"), data)
+    assert (row["cause"], row["n_blocks"], row["over"]) == ("too few replicates", 2, "subsamples")
+    runs = (
+        data[data["metric"] == "good"].drop(columns=["metric", "value"]).assign(collapsed=False, duplicate_fraction=0.0)
+    )
+    row = verdict(make_claim("fails", models=["A"], at_least=0.5, over="seeds"), data, runs.assign(status="failed"))
+    assert row["n_blocks"] == 2
+    single = scores(constant, replicates=1, seeds=range(6), datasets=("e",))
+    both = pd.concat([data, single])
+    row = verdict(make_claim("better_than", models=["A"], than=["B"], over="seeds"), both)
+    assert (row["verdict"], row["n_blocks"], row["over"]) == ("supported", 8, "subsamples and seeds")
+
+
+def test_a_zero_counts_as_half_of_the_smallest_value_where_ratios_are_compared(scores, make_claim, verdict):
+    def perfect(model, n, fraction, replicate):
+        return {"a": 0.0 if replicate == 0 else 0.1, "b": 0.2}[model]
+
+    data = scores(perfect, metric="bad", sizes=(500,), replicates=6)
+    one = make_claim("better_than", ["bad"], models=["A"], than=["B"], logarithm=True)
+    # Five ratios of 2 and one of 0.2 / 0.05.
+    assert verdict(one, data)["effect"] == pytest.approx((2**5 * 4) ** (1 / 6))
+    assert verdict(one, data.assign(value=-data["value"]))["cause"] == "no value"
+
+
+def test_differences_of_differences_between_data_sets(scores, make_claim, verdict):
+    """Both models lose on the second form of the data, b by 0.3 and a by 0.1."""
+    data = scores(constant, datasets=("all", "selected"))
+    for model, loss in (("a", 0.1), ("b", 0.3)):
+        data.loc[(data["dataset"] == "all") & (data["model"] == model), "value"] -= loss
+    test = {"pairs": [["all", "selected"]], "relation": "better"}
+    row = verdict(make_claim("between_datasets", models=["A"], than=["B"], **test), data)
+    assert row["verdict"] == "supported" and row["effect"] == pytest.approx(0.2)
+    assert verdict(make_claim("between_datasets", models=["B"], than=["A"], **test), data)["verdict"] == "contradicted"
+    assert verdict(make_claim("between_datasets", models=["A"], **test), data)["verdict"] == "contradicted"
+    turned = {"pairs": [["selected", "all"]], "relation": "better"}
+    for by, expected in ((0.05, "supported"), (0.15, "contradicted")):
+        assert verdict(make_claim("between_datasets", models=["A"], by=by, **turned), data)["verdict"] == expected

@@ -45,6 +45,16 @@ def test_thresholds_of_ours_are_marked(claims):
             assert "(ours)" in claim.reading or claim.stated, claim.id
 
 
+def test_simulated_cells_that_count_are_named_and_decide_nothing_about_tissue(claims):
+    """Where a claim names its data sets, the reader need not know which patterns fit simulated ones."""
+    for claim in claims:
+        patterns = [*claim.datasets, *(name for pair in claim.test.get("pairs", ()) for name in pair)]
+        names = ("simulated", "simulated_multiome", "simulated_cite", "simulated_sources_uncorrected")
+        fit = any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+        assert not fit or "imulated" in claim.reading, claim.id
+        assert not (fit and "tissue" in claim.says), claim.id
+
+
 def test_every_kind_is_used(claims):
     assert {claim.kind for claim in claims} == set(KINDS)
 
@@ -127,9 +137,13 @@ def test_a_valid_file_is_read(tmp_path):
         ("kind: better_than, models: [A], than: [B]", "kind: level, models: [A], about: .nan, margin: 1", "claim first: test: about: nan is no finite number"),
         ("kind: better_than, models: [A], than: [B]", "kind: level, models: [A], about: 1", "'about' and 'margin' go together"),
         ("kind: better_than, models: [A], than: [B]", "kind: fails, models: [A], at_least: 2", "at_least: 2 is not between 0 and 1"),
+        ("kind: better_than, models: [A], than: [B]", "kind: flat, models: [A], along: n_cells, margin: 1", "key 'span' is missing"),
+        ("kind: better_than, models: [A], than: [B]", "kind: fails, models: [A], at_least: 1, statuses: [timeut]", "statuses: unknown word 'timeut' (did you mean 'timeout'?)"),
+        ("kind: better_than, models: [A], than: [B]", "kind: between_datasets, models: [A], pairs: [[x, y]], relation: alike, margin: 1, by: 1", "'by' goes with 'relation: better'"),
+        ("kind: better_than, models: [A], than: [B]", "kind: between_datasets, models: [A], pairs: [[x, y]], relation: better, than: [A]", "a model stands under 'models' and 'than'"),
         ("kind: better_than, models: [A], than: [B]", "kind: best_of, best: A, among: [A]", "among: names no rival of 'A'"),
-        ("kind: better_than, models: [A], than: [B]", "kind: flat, models: [A], along: n_cells, margin: 0", "margin: 0 is not above 0"),
-        ("kind: better_than, models: [A], than: [B]", "kind: flat, models: [A], along: cells, margin: 1", "along: 'cells' is none of n_cells, unpaired_fraction"),
+        ("kind: better_than, models: [A], than: [B]", "kind: flat, models: [A], along: n_cells, margin: 0, span: 4", "margin: 0 is not above 0"),
+        ("kind: better_than, models: [A], than: [B]", "kind: flat, models: [A], along: cells, margin: 1, span: 4", "along: 'cells' is none of n_cells, unpaired_fraction"),
         ("kind: better_than, models: [A], than: [B]", "kind: between_datasets, models: [A], pairs: [[x]], relation: better", "is no list of pairs"),
         ("kind: better_than, models: [A], than: [B]", "kind: between_datasets, models: [A], pairs: [[x, y]], relation: alike", "'margin' goes with 'relation: alike'"),
     ],

@@ -79,7 +79,9 @@ def test_sentences_about_pairing():
 
 
 def test_sentences_about_models():
-    rows = pd.DataFrame({"probability_best": [0.1, 0.7, 0.2], "may_be_best": [True, True, False], "n_replicates": 5})
+    rows = pd.DataFrame(
+        {"probability_best": [0.1, 0.7, 0.2], "may_be_best": [True, True, False], "n_replicates": 5, "source": "curve"}
+    )
     assert (
         model_sentence(rows, ["a", "b", "c"])
         == "b is best in 70 % of the bootstrap samples; no difference is resolved to a; 1 is ruled out."
@@ -88,6 +90,8 @@ def test_sentences_about_models():
     assert model_sentence(rows, ["a", "b", "c"]).endswith("the replicates rule out all others.")
     rows["may_be_best"] = True
     assert "5 replicates cannot, 7 are the fewest that could" in model_sentence(rows, ["a", "b", "c"])
+    beyond = model_sentence(rows.assign(source="extrapolated curve"), ["a", "b", "c"])
+    assert beyond.startswith("b is best in 70 %") and beyond.endswith("where no test can rule a model out.")
     rows["probability_best"] = np.nan
     assert model_sentence(rows, ["a", "b", "c"]) == "One replicate: no difference can be resolved."
     assert model_sentence(rows.iloc[:1], ["a"]) == "Only a has values."
@@ -124,9 +128,13 @@ def test_the_advice_of_a_study(make):
     sentences = advice.tables["advice"]
     assert sentences["sentence"].str.endswith(".").all()
     assert sentences.groupby("topic").size().to_dict() == {"cells": 6, "model": 3 * 6, "paired": 6}
+    models = sentences[sentences["topic"] == "model"]
+    within = models["n_cells"] <= 2000
+    first = "wnn is best in 100 % of the bootstrap samples"
+    assert (models.loc[within, "sentence"] == f"{first}; the replicates rule out all others.").all()
     assert (
-        sentences[sentences["topic"] == "model"]["sentence"]
-        == "wnn is best in 100 % of the bootstrap samples; the replicates rule out all others."
+        models.loc[~within, "sentence"]
+        == f"{first} of curves beyond the measured sizes, where no test can rule a model out."
     ).all()
     chosen = advise(grid_scores(make), None, make.metrics, names=["asw_batch"])
     assert not chosen.series and chosen.tables["advice"].empty and list(chosen.tables["advice"]) == list(sentences)

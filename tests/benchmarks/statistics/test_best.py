@@ -94,7 +94,7 @@ def test_the_best_model_changes_with_the_budget(make):
     assert sorted(at) == [500, 700, 1000, 2000, 3000, 4000, 5000, 7000, 8000]
     assert at[700]["source"].unique() == ["curve"] and at[8000]["source"].unique() == ["extrapolated curve"]
     assert at[500]["source"].unique() == ["measured"]
-    for n, winner in ((500, "flat"), (700, "flat"), (2000, "steep"), (3000, "steep"), (8000, "steep")):
+    for n, winner in ((500, "flat"), (700, "flat"), (2000, "steep"), (3000, "steep")):
         assert at[n]["may_be_best"].to_dict() == {name: name == winner for name in ("flat", "steep", "low")}
         assert at[n].loc[winner, "probability_best"] > 0.99 and at[n]["resolved"].all()
     # At the crossing (992 cells) neither is ruled out.
@@ -104,6 +104,29 @@ def test_the_best_model_changes_with_the_budget(make):
     )
     assert at[3000].loc["steep", "value"] == pytest.approx(0.8 - 6.3 * 3000**-0.5, abs=0.01)
     assert (at[3000]["low"] <= at[3000]["value"]).all() and (at[3000]["value"] <= at[3000]["high"]).all()
+
+
+def test_no_test_rules_out_a_model_on_an_extrapolated_curve(make):
+    table = best(crossing_scores(make), None, make.metrics)
+    beyond = table[table["n_cells"] > 4000]
+    assert len(beyond) == 9 and beyond["p_not_best"].isna().all()
+    assert beyond["may_be_best"].all() and not beyond["resolved"].any()
+    # The share of the bootstrap samples stays: it promises nothing.
+    assert (beyond.loc[beyond["model"] == "steep", "probability_best"] > 0.99).all()
+
+
+def test_each_curve_is_extrapolated_beyond_its_own_sizes(make):
+    """``steep`` has no value at 4,000 cells: at 3,000 its curve is extrapolated, and that of the others is not."""
+    scores = crossing_scores(make)
+    lacks = (scores["model"] == "steep") & (scores["n_cells"] == 4000)
+    scores.loc[lacks, ["value", "status"]] = np.nan, "missing"
+    table = best(scores, None, make.metrics)
+    at = table[table["n_cells"] == 3000].set_index("model")
+    assert at["source"].to_dict() == {"flat": "curve", "low": "curve", "steep": "extrapolated curve"}
+    assert np.isnan(at.loc["steep", "p_not_best"]) and at.loc["low", "p_not_best"] <= 0.05
+    assert at["may_be_best"].to_dict() == {"flat": True, "low": False, "steep": True} and not at["resolved"].any()
+    # One with its own last size at 2,000 does not hide the others' smaller sizes either.
+    assert set(table.loc[table["n_cells"] == 700, "source"]) == {"curve"}
 
 
 def test_one_replicate_says_nothing(make):

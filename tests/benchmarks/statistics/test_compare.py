@@ -120,12 +120,25 @@ def test_models_that_share_no_subsample(make):
     assert row["n_blocks"] == 0 and np.isnan(row["p"]) and row["better"] == "unresolved"
 
 
-def test_flagged_variants_are_left_out(make):
-    scores = make.study({"a": 0.4, "b": 0.6, "c": 0.5}, 3)
+def test_a_flagged_run_loses_its_own_replicate_alone(make):
+    rows = [("a", "nmi_leiden", r, 0.5) for r in range(3)] + [("c", "nmi_leiden", r, 0.5 + 0.1 * r) for r in range(3)]
+    scores = make.scores(rows)
     runs = make.runs(scores)
     runs.loc[(runs["model"] == "c") & (runs["replicate"] == 0), "collapsed"] = True
-    result = compare(scores, runs, make.metrics)
-    assert set(result["model_a"]) | set(result["model_b"]) == {"a", "b"}
+    row = compare(scores, runs, make.metrics).iloc[0]
+    assert row["n_blocks"] == 2 and row["difference"] == pytest.approx(-0.15)
+    runs.loc[runs["model"] == "c", "collapsed"] = True
+    assert compare(scores, runs, make.metrics).empty
+
+
+def test_a_flagged_seed_is_left_out_of_its_replicate(make):
+    rows = [("a", "nmi_leiden", 0, 0.5, "ok", "", seed) for seed in range(2)]
+    scores = make.scores(
+        rows + [("c", "nmi_leiden", 0, value, "ok", "", seed) for seed, value in enumerate((0.9, 0.3))]
+    )
+    runs = make.runs(scores)
+    runs.loc[(runs["model"] == "c") & (runs["seed"] == 0), "collapsed"] = True
+    assert compare(scores, runs, make.metrics)["difference"].tolist() == [pytest.approx(0.2)]
 
 
 def test_nested_sizes_are_one_block(make):

@@ -98,6 +98,14 @@ def test_an_incomplete_model_is_left_out_and_named(make):
     assert len(table) == 3 and (table["n_blocks"] == 12).all() and (table["left_out"] == "").all()
 
 
+def test_a_model_that_failed_everywhere_is_named(make):
+    scores = block_scores(make, {"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.7, "random": 0.1}, 6)
+    for model, status in (("c", "missing"), ("d", "not_applicable"), ("random", "missing")):
+        scores.loc[scores["model"] == model, ["value", "status", "reason"]] = np.nan, status, "why"
+    table = rank_over_blocks(scores, None, make.metrics)
+    assert table["model"].tolist() == ["b", "a"] and set(table["left_out"]) == {"c"}
+
+
 def test_order_of_rows_does_not_matter(make):
     scores = block_scores(make, {"a": 0.5, "b": 0.5, "c": 0.52}, 5, 0.05)
     pd.testing.assert_frame_equal(
