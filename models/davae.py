@@ -16,8 +16,8 @@ are its defaults. Not its: 10 dimensions (5), 100 epochs at a rate of 0.001 (20 
 above a variance of e it rewards larger residuals, and here stands the likelihood itself; inputs are standardised log
 counts, as Portal has them, so the decoder's output is linear (the release: softplus of log counts); encoder and
 decoder do not see the domain (the release's class ``DAVAE``, not its ``DACVAE``), and both modalities are
-reconstructed (its preparation weighs all but the first data set by 0). ``released`` takes the first two back, with the
-modality alone as domain: it is there to be compared with the release's class, not to be used.
+reconstructed (its preparation weighs all but the first data set by 0). ``inputs`` and ``released`` take this back (the
+latter with the modality alone as domain): they are there to be compared with the release's class, not to be used.
 
 DAVAE needs common features: gene activity, from coordinates. In data without gene coordinates the paired cells give
 the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal
 from models.base import Declaration
 from models.parts.composed import ComposedModel, common_plan
@@ -58,6 +59,7 @@ class DAVAE(ComposedModel):
             "batch_size": 128,
             "learning_rate": 1e-3,
             "gradient_clip": 1000.0,
+            "inputs": "standardised",
             "released": False,
         },
         origins={
@@ -69,6 +71,7 @@ class DAVAE(ComposedModel):
             "batch_size": _RELEASE,
             "learning_rate": "chosen here: a tenth of the release's 0.01, which with its Gaussian term is another scale",
             "gradient_clip": "chosen here: a guard for the adversarial term",
+            "inputs": f"chosen here, as Portal has them; {_RELEASE}: log counts per million, counts_per_million",
             "released": "chosen here: the likelihood in the place of the release's term",
         },
     )
@@ -78,7 +81,14 @@ class DAVAE(ComposedModel):
         from models.networks.davae import DAVAENetwork
 
         chosen = {name: self.hyperparameters[name] for name in ("n_latent", "kl_scale", "domain_scale", "released")}
+        chosen["positive"] = self._counts_per_million()
         return DAVAENetwork(data.x.shape[1], data.n_domains, widths=tuple(self.hyperparameters["widths"]), **chosen)
+
+    def _counts_per_million(self) -> bool:
+        inputs = self.hyperparameters["inputs"]
+        if inputs not in ("standardised", "counts_per_million"):
+            raise InputError(f"davae: inputs is {inputs!r}; give standardised or counts_per_million")
+        return inputs == "counts_per_million"
 
     def plan(self):
         """Adam, all cells, a fixed number of epochs."""
@@ -101,7 +111,8 @@ class DAVAE(ComposedModel):
 
         self.design, self.seed, self.device = design, int(seed), device
         released = self.hyperparameters["released"]
-        rna, atac, way = shared_space(design, self.seed, **({"scaled": False, "target": 1e6} if released else {}))
+        raw = {"scaled": False, "target": 1e6} if self._counts_per_million() else {}
+        rna, atac, way = shared_space(design, self.seed, **raw)
         if way != "gene activity":
             self.warnings.append(f"no gene activity (coordinates missing): RNA and ATAC meet by {way} on paired cells")
         batches = np.full(design.n_obs, "") if released else design.obs["batch"].astype(str).to_numpy()

@@ -25,8 +25,10 @@ class DAVAENetwork(nn.Module):
         Weight of the KL term.
     domain_scale
         Weight of the classifier's cross-entropy, a multiple of the number of features.
+    positive
+        Whether the decoder's output is, for inputs that are not standardised.
     released
-        The release's Gaussian term, output and layers (Keras' start and batch normalisation), to compare with it.
+        The release's Gaussian term and layers (Keras' start and batch normalisation), to compare with it.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class DAVAENetwork(nn.Module):
         widths: tuple[int, ...] = (128, 64, 32),
         kl_scale: float = 1.0,
         domain_scale: float = 1.0,
+        positive: bool = False,
         released: bool = False,
     ) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class DAVAENetwork(nn.Module):
         layers = {"normalisation": "batch", "activation": nn.ReLU}
         self.encoder = GaussianEncoder(n_features, n_latent, widths, sparse=False, dropout=0.01, **layers)
         hidden = Perceptron(n_latent, widths[::-1], dropout=0.05, **layers)
-        output = [nn.Softplus()] if released else []
+        output = [nn.Softplus()] if positive else []
         self.decoder = nn.Sequential(hidden, nn.Linear(widths[0], n_features), *output)
         self.classifier = DomainClassifier(n_latent, n_domains, (16,), dropout=0.05)
         if released:

@@ -504,7 +504,7 @@ def test_davae_loss_is_the_gaussian_likelihood_and_the_weighted_divergences():
 
 
 def test_davae_as_released_has_the_terms_of_the_release():
-    model, visible = fitted("models.davae:DAVAE", epochs=1, released=True)
+    model, visible = fitted("models.davae:DAVAE", epochs=1, released=True, inputs="counts_per_million")
     x = model.data.x
     assert model.data.n_domains == 2 and x.min() == 0
     depth = torch.expm1(x[: len(visible.rows["rna"])].double()).sum(1)
@@ -516,6 +516,10 @@ def test_davae_as_released_has_the_terms_of_the_release():
     assert model.network.reconstruction(rows, decoded).item() == pytest.approx(term, rel=1e-4)
     with torch.no_grad():
         assert (model.network.decoder(torch.randn(4, model.network.decoder[0].layers[0].in_features)) >= 0).all()
+    from benchmarks.errors import InputError
+
+    with pytest.raises(InputError, match="counts_per_million"):
+        fitted("models.davae:DAVAE", epochs=1, inputs="counts")
 
 
 def test_portal_and_davae_say_when_there_is_no_gene_activity():
