@@ -148,19 +148,26 @@ def _reference(modality: str, counts: sp.csr_matrix) -> sp.csr_matrix:
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's correlation of two long vectors, ties at their mean rank; NaN if one is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
     first = average_ranks(first)
     second = average_ranks(second)
     first -= first.mean()
     second -= second.mean()
-    scale = np.sqrt(np.dot(first, first) * np.dot(second, second))
-    return float(np.dot(first, second) / scale) if scale > 0 else float("nan")
+    return float(np.dot(first, second) / np.sqrt(np.dot(first, first) * np.dot(second, second)))
 
 
-def _correlation(first: np.ndarray, second: np.ndarray, what: str) -> float:
-    value = rank_correlation(first, second)
-    if np.isnan(value):
+def _correlation(predicted: np.ndarray, observed: np.ndarray, what: str) -> float:
+    """:func:`rank_correlation`; 0 of a constant prediction, which tells nothing of what varies.
+
+    Raises
+    ------
+    NotApplicable
+        If `what`, the observed side, is constant.
+    """
+    if np.ptp(observed) == 0:
         raise NotApplicable(f"{what} is constant: no rank correlation")
-    return value
+    return 0.0 if np.ptp(predicted) == 0 else rank_correlation(predicted, observed)
 
 
 def spearman_observed(context: Context, modality: str) -> float:
@@ -171,7 +178,7 @@ def spearman_observed(context: Context, modality: str) -> float:
     return _correlation(
         _take(mean, entries),
         _take(_reference(modality, data.observed), entries),
-        f"the prediction or observation of {modality}",
+        f"what was observed of {modality}",
     )
 
 
@@ -181,7 +188,8 @@ def _predicted_values(modality: str, data: Predicted) -> np.ndarray:
         return data.mean
     sums = data.mean.sum(axis=1, dtype=np.float64)
     middle = np.median(sums[sums > 0]) if np.any(sums > 0) else 1.0
-    return data.mean * (middle / np.where(sums > 0, sums, 1.0))[:, None]
+    # In single precision: a prediction without any structure stays constant, where rounding would order its entries.
+    return (data.mean * (middle / np.where(sums > 0, sums, 1.0))[:, None]).astype(np.float32)
 
 
 def smoothing_space(modality: str, counts: sp.csr_matrix, seed: int = 0) -> np.ndarray:
@@ -208,10 +216,10 @@ def smoothing_space(modality: str, counts: sp.csr_matrix, seed: int = 0) -> np.n
 
 
 def smoothed(context: Context, modality: str) -> np.ndarray:
-    """Observed values of the predicted observations, averaged over their 50 nearest among all with the modality.
+    """Observed values of the predicted observations, averaged over the 50 nearest cells among all with the modality.
 
-    The neighbours are found among the predicted observations and the visible ones of all other cells, so that each
-    cell is there once, by :func:`smoothing_space`; the observation itself is not among its neighbours.
+    The neighbours are found among the predicted cells and the visible ones, by :func:`smoothing_space`. Each cell is
+    there once, however many halves of it were predicted or seen, and is not among its own neighbours.
 
     Returns
     -------
@@ -221,23 +229,40 @@ def smoothed(context: Context, modality: str) -> np.ndarray:
     cache = context.__dict__.setdefault("_smoothed", {})
     if modality not in cache:
         data = predicted(context, modality)
-        counts = data.observed
+        first, place = _cells(context, data.rows)
+        counts = data.observed[first]
         if context.visible is not None and modality in context.visible.counts:
             counts = sp.vstack([counts, _visible_of_other_cells(context, modality, data.rows)], format="csr")
         if counts.shape[0] <= SMOOTHING_NEIGHBOURS or min(counts.shape) <= SMOOTHING_COMPONENTS:
             raise NotApplicable(
-                f"too few observations or features of {modality} to smooth over {SMOOTHING_NEIGHBOURS} neighbours"
+                f"too few cells or features of {modality} to smooth over {SMOOTHING_NEIGHBOURS} neighbours"
             )
         space = smoothing_space(modality, counts, context.seed)
-        n = data.mean.shape[0]
-        rows = np.arange(n)
-        indices = pairwise_pass(space, SMOOTHING_NEIGHBOURS, rows=rows, threads=context.threads).indices
+        n = len(first)
+        indices = pairwise_pass(space, SMOOTHING_NEIGHBOURS, rows=np.arange(n), threads=context.threads).indices
         average = sp.csr_matrix(
             (np.full(indices.size, 1.0 / indices.shape[1]), indices.ravel(), np.arange(n + 1) * indices.shape[1]),
             shape=(n, counts.shape[0]),
         )
-        cache[modality] = np.asarray((average @ _reference(modality, counts)).toarray(), dtype=np.float32)
+        cache[modality] = np.asarray((average @ _reference(modality, counts)).toarray(), dtype=np.float32)[place]
     return cache[modality]
+
+
+def _cells(context: Context, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in `rows` of the first observation of each cell, and the position among these of each row's cell.
+
+    With three modalities both halves of a cell that lack a modality are asked for the same counts.
+    """
+    if "cell" not in context.truth.obs:
+        return np.arange(len(rows)), np.arange(len(rows))
+    cell = encode(context.truth.obs["cell"]).codes[rows]
+    # An observation without a cell is a cell of its own.
+    cell = np.where(cell >= 0, cell, -1 - np.arange(len(rows)))
+    _, first, inverse = np.unique(cell, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(first), dtype=np.int64)
+    place[order] = np.arange(len(first))
+    return first[order], place[inverse.ravel()]
 
 
 def _visible_of_other_cells(context: Context, modality: str, rows: np.ndarray) -> sp.csr_matrix:
@@ -261,7 +286,7 @@ def spearman_smoothed(context: Context, modality: str) -> float:
     return _correlation(
         _take(_predicted_values(modality, data), entries),
         _take(smoothed(context, modality), entries),
-        f"the prediction or smoothed observation of {modality}",
+        f"what was observed of {modality}, smoothed,",
     )
 
 
@@ -320,39 +345,46 @@ def calibration_bins(error: np.ndarray, deviation: np.ndarray, bins: int = CALIB
 
 
 def calibration_error(context: Context, modality: str) -> float:
-    """Mean over bins of |RMS error - RMS deviation| / RMS deviation."""
+    """Sum over bins of |RMS error - RMS deviation|, over the sum of the RMS deviations."""
     curve = calibration_curve(context, modality)
-    curve = curve[curve["predicted_rms"] > 0]
-    if not len(curve):
+    total = curve["predicted_rms"].sum()
+    if total == 0:
         raise NotApplicable(f"all standard deviations of {modality} are zero")
-    return float(np.mean(np.abs(curve["error_rms"] - curve["predicted_rms"]) / curve["predicted_rms"]))
+    return float(np.abs(curve["error_rms"] - curve["predicted_rms"]).sum() / total)
 
 
 def uncertainty_correlation(context: Context, modality: str) -> float:
     """Spearman's correlation of the squared error and the predicted deviation."""
     error, deviation = _deviation_entries(context, modality)
-    return _correlation(np.abs(error), deviation, f"the error or the deviation of {modality}")
+    return _correlation(deviation, np.abs(error), f"the error of {modality}")
 
 
-def _column_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of each pair of columns; NaN where one is constant."""
-    first = first - first.mean(axis=0)
-    second = second - second.mean(axis=0)
+def _column_correlations(predicted: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of log(1 + predicted) and log(1 + observed) for each pair of columns.
+
+    NaN where what was observed is constant, 0 where only the prediction is. Predictions below 0 count as 0.
+    """
+    predicted = np.maximum(predicted, 0.0)
+    told, asked = np.ptp(predicted, axis=0) > 0, np.ptp(observed, axis=0) > 0
+    first, second = np.log1p(predicted), np.log1p(observed)
+    first -= first.mean(axis=0)
+    second -= second.mean(axis=0)
     scale = np.sqrt(np.square(first).sum(axis=0) * np.square(second).sum(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(scale > 0, (first * second).sum(axis=0) / scale, np.nan)
+        value = np.where(told & (scale > 0), (first * second).sum(axis=0) / scale, 0.0)
+    return np.where(asked, value, np.nan)
 
 
 def feature_correlations(context: Context, modality: str) -> np.ndarray:
-    """Pearson's correlation of log(1 + predicted) and log(1 + observed) over observations, one a feature (NaN: constant)."""
+    """Pearson's correlation of log(1 + predicted) and log(1 + observed) over observations, one a feature."""
     data = predicted(context, modality)
     width = max(1, (1 << 22) // max(1, len(data.mean)))
     columns = data.observed.tocsc()
     return np.concatenate(
         [
             _column_correlations(
-                np.log1p(np.maximum(data.mean[:, start : start + width].astype(np.float64), 0.0)),
-                np.log1p(columns[:, start : start + width].toarray().astype(np.float64)),
+                data.mean[:, start : start + width].astype(np.float64),
+                columns[:, start : start + width].toarray().astype(np.float64),
             )
             for start in range(0, data.mean.shape[1], width)
         ]
@@ -360,20 +392,16 @@ def feature_correlations(context: Context, modality: str) -> np.ndarray:
 
 
 def cell_correlations(context: Context, modality: str) -> np.ndarray:
-    """Pearson's correlation of log(1 + predicted) and log(1 + observed) over features, one an observation (NaN: constant)."""
+    """Pearson's correlation of log(1 + predicted) and log(1 + observed) over features, one an observation."""
     data = predicted(context, modality)
-    return np.concatenate(
-        [_column_correlations(np.log1p(np.maximum(mean, 0.0)).T, np.log1p(seen).T) for mean, seen in _blocks(data)]
-    )
+    return np.concatenate([_column_correlations(mean.T, seen.T) for mean, seen in _blocks(data)])
 
 
 def _median_of(function):
     def compute(context: Context, modality: str) -> float:
         values = function(context, modality)
         if np.isnan(values).all():
-            raise NotApplicable(
-                f"every correlation of {modality} is undefined: predictions or observations are constant"
-            )
+            raise NotApplicable(f"every correlation of {modality} is undefined: what was observed is constant")
         return float(np.nanmedian(values))
 
     return compute
@@ -451,7 +479,8 @@ METRICS = [
         _IMPUTATION,
         "Spearman(xhat, x) over all entries together",
         "Observed expression and protein are scaled by library size, accessibility is binarised; predictions of "
-        "expression and protein are scaled by their own sum in the same way." + _SAMPLED,
+        "expression and protein are scaled by their own sum in the same way. A constant prediction scores 0."
+        + _SAMPLED,
         scale=lambda value: value,
     ),
     _metric(
@@ -462,9 +491,8 @@ METRICS = [
         "higher",
         MULTIVI + ", Methods, Expression smoothing and Accessibility smoothing",
         "Spearman(xhat, mean of x over the 50 nearest in 30 components) over all entries together",
-        "The observed values are averaged over the 50 nearest observations (itself not among them) in 30 principal "
-        "components (accessibility: latent semantic indexing) of withheld and visible observations together."
-        + _SAMPLED,
+        "The observed values are averaged over the 50 nearest cells (itself not among them) in 30 principal components "
+        "(accessibility: latent semantic indexing) of withheld and visible counts together, each cell once." + _SAMPLED,
         scale=lambda value: value,
     ),
     _metric(
@@ -485,10 +513,11 @@ METRICS = [
         calibration_error,
         (0.0, _INF),
         "lower",
-        MULTIVI + ", Fig. 4c; expected normalised calibration error: Levi et al. 2022, Sensors 22:5540",
-        "mean over 20 bins of equal size of |RMS error - RMS deviation| / RMS deviation",
+        MULTIVI + ", Fig. 4c; after the expected normalised calibration error: Levi et al. 2022, Sensors 22:5540",
+        "sum_b |RMS error_b - RMS deviation_b| / sum_b RMS deviation_b over 20 bins b of equal size by deviation",
         "How far the error departs from the predicted standard deviation (accessibility: against 0 and 1); the curve is "
-        "among the details." + _SAMPLED,
+        "among the details. Levi et al. divide in each bin, which leaves no value where a model is certain of some "
+        "entries (a deviation of zero) and rounding decides where it is nearly so: here sums are divided." + _SAMPLED,
         needs_deviation=True,
     ),
     _metric(
@@ -511,7 +540,8 @@ METRICS = [
         "higher",
         "NeurIPS 2021 task, predict modality (Lance et al. 2022)",
         "median over features of Pearson(log(1 + xhat), log(1 + x)) over observations",
-        "Features that are constant do not count; quantiles are among the details." + _ROWS,
+        "Features of constant counts are left out, a constant prediction of a feature counts as 0; quantiles are among "
+        "the details." + _ROWS,
         scale=lambda value: value,
     ),
     _metric(
@@ -522,7 +552,8 @@ METRICS = [
         "higher",
         "NeurIPS 2021 task, predict modality (Lance et al. 2022)",
         "median over observations of Pearson(log(1 + xhat), log(1 + x)) over features",
-        "Observations that are constant do not count; quantiles are among the details." + _ROWS,
+        "Observations of constant counts are left out, a constant prediction of one counts as 0; quantiles are among "
+        "the details." + _ROWS,
         scale=lambda value: value,
     ),
 ]

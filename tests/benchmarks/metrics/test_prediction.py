@@ -136,6 +136,32 @@ def test_visible_counts_of_other_cells_are_neighbours_too(made):
     np.testing.assert_allclose(smoothed(context, "rna"), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("seen", [0, 30])
+def test_cells_in_three_parts_are_no_neighbours_of_themselves(seen):
+    # 60 cells in three halves each: protein was withheld from two of them, with the same counts. 30 paired cells beside.
+    n = 60
+    rng = np.random.default_rng(0)
+    counts = sp.csr_matrix(rng.poisson(rng.gamma(1.0, 4.0, size=(n + seen, 1)) * rng.gamma(1.0, size=(1, 40)) + 1.0))
+    withheld, visible = counts[:n], counts[n:]
+    group = ["rna"] * n + ["atac"] * n + ["protein"] * n + ["paired"] * seen
+    cell = [f"c{i}" for i in [*range(n)] * 3 + [*range(n, n + seen)]]
+    obs = pd.DataFrame({"cell": cell, "group": group}, index=[f"o{i}" for i in range(len(cell))])
+    rows, there = np.arange(2 * n), np.arange(2 * n, 3 * n + seen)
+    twice = sp.vstack([withheld, withheld]).tocsr()
+    var = {"protein": pd.DataFrame(index=[f"p{i}" for i in range(40)])}
+    truth = Multimodal(obs, {"protein": twice}, var, {"protein": rows})
+    shown = Multimodal(obs[["group"]], {"protein": sp.vstack([withheld, visible]).tocsr()}, var, {"protein": there})
+    order = rng.permutation(2 * n)
+    predictions = {"protein": Prediction(np.ones((2 * n, 40), np.float32), rows[order])}
+    context = Context(rng.normal(size=(len(cell), 3)), truth, visible=shown, predictions=predictions, threads=1)
+    observed = counts.toarray().astype(np.float64)
+    scaled = observed / observed.sum(axis=1, keepdims=True)
+    space = PCA(30, svd_solver="full").fit_transform(np.log1p(scaled * 1e4))
+    indices = NearestNeighbors(n_neighbors=51).fit(space).kneighbors(space[:n], return_distance=False)[:, 1:]
+    expected = scaled[indices].mean(axis=1) * np.median(observed.sum(axis=1))
+    np.testing.assert_allclose(smoothed(context, "protein"), np.tile(expected, (2, 1)), rtol=1e-4, atol=1e-6)
+
+
 def test_smoothed_correlation_is_above_the_raw_one(table):
     for name in ("rna", "atac"):
         assert (
@@ -163,6 +189,57 @@ def test_calibration_of_a_model_that_knows_its_error():
     by_hand = calibration_bins(np.array([3.0, -4.0, 1.0, 1.0]), np.array([2.0, 2.0, 1.0, 1.0]), bins=2)
     np.testing.assert_allclose(by_hand["predicted_rms"], [1.0, 2.0])
     np.testing.assert_allclose(by_hand["error_rms"], [1.0, np.sqrt(12.5)])
+
+
+def withheld(observed, mean, deviation=None, modality="rna"):
+    """A context in which `mean` was predicted of the counts `observed`, observations x features."""
+    mean = np.asarray(mean, dtype=np.float32)
+    rows = np.arange(len(mean))
+    obs = pd.DataFrame({"cell": rows.astype(str), "group": "atac"}, index=[f"o{i}" for i in rows])
+    var = {modality: pd.DataFrame(index=[f"f{i}" for i in range(mean.shape[1])])}
+    truth = Multimodal(obs, {modality: sp.csr_matrix(np.asarray(observed, dtype=float))}, var, {modality: rows})
+    deviation = None if deviation is None else np.asarray(deviation, dtype=np.float32)
+    prediction = {modality: Prediction(mean, rows, deviation)}
+    return Context(np.zeros((len(mean), 2)), truth, predictions=prediction, threads=1)
+
+
+def one_value(context, name):
+    row = score(context, [name])[0].iloc[0]
+    return row["value"] if row["status"] == "ok" else row["reason"]
+
+
+def test_calibration_error_of_a_model_that_is_certain_of_some_entries():
+    # Four entries, four bins: deviations 0, 1e-7, 1, 3 and errors 2, 0, 1, 1: (2 + 1e-7 + 0 + 2) / (4 + 1e-7).
+    context = withheld([[2, 5], [1, 4]], [[0, 5], [2, 3]], [[0, 1e-7], [1, 3]])
+    assert one_value(context, "prediction_calibration_error") == pytest.approx(1.0, abs=1e-6)
+    honest = withheld([[0, 5], [1, 4]], [[0, 5], [2, 1]], [[0, 0], [1, 3]])
+    assert one_value(honest, "prediction_calibration_error") == 0.0
+    never = withheld([[0, 5], [1, 4]], [[0, 5], [2, 1]], [[0, 0], [0, 0]])
+    assert "are zero" in one_value(never, "prediction_calibration_error")
+
+
+@pytest.mark.parametrize("constant", [0.1, 1 / 3, 1e-3, 7.7])
+def test_constant_features_and_predictions(constant):
+    observed = np.random.default_rng(0).poisson(3.0, (101, 5)) + 1.0
+    mean = observed * 2 + 0.5
+    mean[:, 1] = mean[:, 2] = mean[:, 3] = constant
+    observed[:, 4] = 2.0
+    found = module.feature_correlations(withheld(observed, mean), "rna")
+    # The second to fourth are not predicted at all; the last has nothing to predict.
+    np.testing.assert_array_equal(found[1:4], 0.0)
+    assert found[0] > 0.99
+    assert np.isnan(found[4])
+    # Median of one, three zeros.
+    assert one_value(withheld(observed, mean), "prediction_feature_correlation") == 0.0
+    found = module.cell_correlations(withheld(observed.T, mean.T), "rna")
+    np.testing.assert_array_equal(found[1:4], 0.0)
+    assert np.isnan(found[4])
+    flat = np.tile(np.random.default_rng(0).gamma(1.0, size=(101, 1)), (1, 5))
+    for prediction in (np.full((101, 5), constant), flat):
+        assert one_value(withheld(observed, prediction), "prediction_spearman") == 0.0
+    assert "constant" in one_value(withheld(np.full((9, 5), 2.0), mean[:9]), "prediction_spearman")
+    context = withheld(observed, mean, np.full(mean.shape, constant))
+    assert one_value(context, "prediction_uncertainty_correlation") == 0.0
 
 
 def test_calibration_rows(made, table, context):
@@ -210,14 +287,14 @@ def test_bad_predictions_fail_with_the_reason(made):
         assert words in table["reason"].item()
 
 
-def test_constant_prediction_has_no_correlation(made):
+def test_constant_prediction_has_correlation_zero(made):
     values, truth, _, predictions, _ = made
     constant = {"atac": Prediction(np.full_like(predictions["atac"].mean, 0.5), predictions["atac"].rows)}
     table = score(Context(values, truth, predictions=constant, threads=1), ["prediction_spearman", "prediction_auprc"])[
         0
     ]
     table = table.set_index("metric")
-    assert "constant" in table.loc["prediction_spearman", "reason"]
+    assert table.loc["prediction_spearman_atac", "value"] == 0
     share = (truth.counts["atac"].toarray() > 0).mean()
     assert table.loc["prediction_auprc_atac", "value"] == pytest.approx(share)
 
