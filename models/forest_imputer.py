@@ -21,6 +21,7 @@ class RandomForestImputer(Imputer):
     declaration = Declaration(
         name="random-forest-imputer",
         title="Random forest imputer",
+        version=2,
         summary="Absent modalities by a random forest trained on the complete cells; joint PCA of the completed data.",
         kind="composed",
         paper="Breiman 2001, Random forests, 10.1023/A:1010933404324",

@@ -93,7 +93,9 @@ class Imputer(IntegrationModel):
             where = np.searchsorted(rows, members[lacking])
             mean[where] = (weights[lacking] @ values).toarray()
             square[where] = (weights[lacking] @ values.multiply(values).tocsr()).toarray()
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        variance = square - mean**2
+        # What is left of equal values is rounding, not a spread.
+        deviation = np.sqrt(np.where(variance > 1e-12 * square, variance, 0.0))
         mean = np.clip(mean, 0, 1) if modality == "atac" else mean
         return Prediction(mean.astype(np.float32), rows, deviation.astype(np.float32))
 
@@ -116,6 +118,7 @@ class KNNImputer(Imputer):
     declaration = Declaration(
         name="knn-imputer",
         title="kNN imputer",
+        version=2,
         summary="Absent modalities are the mean over the nearest complete cells; joint PCA of the completed data.",
         kind="composed",
         paper="Cover and Hart 1967, Nearest neighbor pattern classification, 10.1109/TIT.1967.1053964",

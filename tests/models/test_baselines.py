@@ -324,6 +324,21 @@ class TestImputers:
         np.testing.assert_allclose(weights @ target, model.forest.predict(query), atol=1e-8)
 
     @pytest.mark.parametrize("model_type", [KNNImputer, RandomForestImputer])
+    def test_a_feature_of_one_value_is_predicted_without_doubt(self, make, model_type):
+        design, _ = make(("rna", "protein"), 0.5, 120)
+        # 15 times a fifteenth of 9 is not 9 in floating point, nor is the variance then 0.
+        values = np.array([3, 7, 9, 11, 13, 101])
+        counts = design.counts["protein"].tolil()
+        counts[:, : len(values)] = np.tile(values, (counts.shape[0], 1))
+        design.counts["protein"] = counts.tocsr()
+        model = model_type()
+        model.fit(design, 0, "cpu")
+        prediction = model.predict("protein")
+        np.testing.assert_allclose(prediction.mean[:, :6], np.tile(values, (len(prediction.mean), 1)), rtol=1e-6)
+        np.testing.assert_array_equal(prediction.deviation[:, :6], 0)
+        assert (prediction.deviation[:, 6:] > 0.1).any()
+
+    @pytest.mark.parametrize("model_type", [KNNImputer, RandomForestImputer])
     def test_prediction_beats_the_mean(self, make, model_type):
         design, truth = make(("rna", "protein"), 0.5, 240, 2.0)
         model = model_type()
