@@ -45,6 +45,9 @@ from benchmarks.splits import choose_cells, choose_test
 DESIGN_VERSION = 1
 """Raised whenever the same specification would give other bytes."""
 
+HELD_OUT_VERSION = 2
+"""The same, of designs that hold populations out: since 2 these have no say in which features are kept."""
+
 HIDDEN_BATCH = "hidden"
 """The batch of every observation of a design that hides them."""
 
@@ -182,7 +185,8 @@ class DesignSpec:
     @property
     def name(self) -> str:
         """Readable and unique: ``n500-u0.5-r0-<digest>``, where the digest covers every field."""
-        content = {**self.to_mapping(), "design_version": DESIGN_VERSION, "schema_version": SCHEMA_VERSION}
+        version = HELD_OUT_VERSION if self.held_out else DESIGN_VERSION
+        content = {**self.to_mapping(), "design_version": version, "schema_version": SCHEMA_VERSION}
         size = "all" if self.n_cells is None else self.n_cells
         return f"n{size}-u{self.unpaired_fraction:g}-r{self.replicate}-{digest(content)}"
 
@@ -260,22 +264,6 @@ def _split(
 ) -> tuple[Multimodal, Multimodal]:
     """Steps 2 and 3 on the chosen cells, then the shuffle."""
     cell, has, n_unpaired = _observations(obs, chosen, is_test, n_total, spec)
-    # Designs without any of these were there first and choose features on all of their cells.
-    later = bool(spec.groups or spec.sources or is_test.any())
-    # Features are chosen on the counts that can be learned from: neither test cells nor withheld counts have a say.
-    kept = {}
-    for column, modality in enumerate(spec.modalities):
-        seen = counts[modality]
-        if later:
-            seen = seen[np.unique(cell[has[:, column] & ~is_test[cell]])]
-        kept[modality] = select_features(seen, spec.features.get(modality, {}))
-        if later and not len(kept[modality]):
-            raise InputError(
-                f"data set {spec.dataset!r}: no feature of {modality} is left; change features, groups or sources"
-            )
-    counts = {modality: counts[modality][:, kept[modality]] for modality in spec.modalities}
-    var = {modality: var[modality].iloc[kept[modality]] for modality in spec.modalities}
-
     labels = obs["cell_type"].astype(object).to_numpy()
     for cell_type, modality in spec.held_out:
         if cell_type not in set(labels[~pd.isna(labels)]):
@@ -287,6 +275,23 @@ def _split(
         has[(labels[cell] == cell_type) & ~is_test[cell], spec.modalities.index(modality)] = False
     keep = has.any(axis=1)
     cell, has = cell[keep], has[keep]
+
+    # Designs without any of these were there first and choose features on all of their cells.
+    later = bool(spec.groups or spec.sources or spec.held_out or is_test.any())
+    # Features are chosen on the counts that can be learned from: neither test cells nor withheld counts have a say.
+    kept = {}
+    for column, modality in enumerate(spec.modalities):
+        seen = counts[modality]
+        if later:
+            seen = seen[np.unique(cell[has[:, column] & ~is_test[cell]])]
+        kept[modality] = select_features(seen, spec.features.get(modality, {}))
+        if later and not len(kept[modality]):
+            raise InputError(
+                f"data set {spec.dataset!r}: no feature of {modality} is left; change features, groups, sources or "
+                "held_out"
+            )
+    counts = {modality: counts[modality][:, kept[modality]] for modality in spec.modalities}
+    var = {modality: var[modality].iloc[kept[modality]] for modality in spec.modalities}
 
     # The order is shuffled last, with a stream that the whole identity seeds: no trace of which halves belong together.
     shuffle = np.random.default_rng(

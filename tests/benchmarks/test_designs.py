@@ -175,11 +175,14 @@ KNOWN = {
     ),
     "held out": (
         {"n_cells": 80, "unpaired_fraction": 0.5, "held_out": (("beta", "rna"),)},
-        "n80-u0.5-r0-b2a72783",
+        "n80-u0.5-r0-6364a49d",
         "85c8d429fadbcfce",
     ),
 }
-"""Name and content of designs as they were before groups, sources, hidden batches and test cells came."""
+"""Name and content of designs as they were before groups, sources, hidden batches and test cells came.
+
+Designs that hold populations out have another name since these have no say in the choice of features.
+"""
 
 
 @pytest.mark.parametrize("changes, name, content", KNOWN.values(), ids=KNOWN)
@@ -238,6 +241,25 @@ def test_held_out_population_loses_a_modality_everywhere():
     assert np.array_equal(
         visible.has("rna") | visible.has("atac") | visible.has("protein"), np.ones(visible.n_obs, bool)
     )
+
+
+def test_held_out_counts_have_no_say_in_the_choice_of_features():
+    # Feature 5 is open in the held-out cells alone, feature 6 mostly there.
+    data = make_data(200)
+    beta = (data.obs["cell_type"] == "beta").to_numpy()
+    counts = data.counts["rna"].toarray()
+    counts[:, 5] = 50.0 * beta
+    counts[:, 6] = 50.0 * beta
+    counts[np.flatnonzero(~beta)[0], 6] = 1.0
+    data.counts["rna"] = sp.csr_matrix(counts)
+    filters = {"features": {"rna": {"top_fraction": 0.5}}}
+    held = {"held_out": (("beta", "rna"),)}
+    for changes, kept in ((filters, True), ({**filters, **held}, False), (held, False)):
+        visible, _ = make_design(data, spec(**changes))
+        assert ("rna_5" in visible.var["rna"].index) == kept
+        assert ("rna_6" in visible.var["rna"].index) == (kept or changes is held)
+        assert "rna_0" in visible.var["rna"].index
+    assert visible.counts["rna"].getnnz(axis=0).min() > 0
 
 
 def test_feature_filters():
