@@ -172,7 +172,8 @@ class Context:
         """What :func:`benchmarks.metrics.diagnostics.diagnostics` says about the embedding."""
         from benchmarks.metrics.diagnostics import diagnostics
 
-        return diagnostics(self.values)
+        cells = encode(self.truth.obs["cell"]).codes if "cell" in self.truth.obs else None
+        return diagnostics(self.values, cells)
 
     # -- covariates --------------------------------------------------------------------------------------
 

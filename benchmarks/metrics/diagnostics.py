@@ -13,7 +13,7 @@ FLOAT_NOISE = 1e-6
 DUPLICATE_FRACTION = 0.5
 
 
-def diagnostics(values: np.ndarray) -> dict[str, Any]:
+def diagnostics(values: np.ndarray, cells: np.ndarray | None = None) -> dict[str, Any]:
     """Say whether an embedding is degenerate, by criteria that do not depend on its scale.
 
     An embedding is *collapsed* if its spread (root mean square distance from the mean) is below 1e-3 of the norm of
@@ -21,18 +21,21 @@ def diagnostics(values: np.ndarray) -> dict[str, Any]:
     (principal components, most latent spaces with a prior at 0) have a mean far below their spread; an embedding
     that is merely small is not flagged. A spread below 1e-6 of the largest absolute value is the noise of float32
     and is collapsed too, and so is a spread of exactly zero. An embedding is *filled with duplicates* if
-    fewer than half of its observations are distinct points.
+    fewer than half of its observations are distinct points; halves of one cell on one point are a perfect
+    pairing and count as one observation.
 
     Parameters
     ----------
     values
         Observations x dimensions.
+    cells
+        int, one an observation: halves of one cell share it, negative where unknown. Left out, each is a cell.
 
     Returns
     -------
     dict
         ``degenerate`` (bool, any of the following), ``collapsed`` (bool), ``duplicate_fraction`` (share of the
-        observations that repeat an earlier one, in [0, 1]), ``relative_spread`` (spread over norm of the mean; inf
+        observations that repeat one of another cell, in [0, 1]), ``relative_spread`` (spread over norm of the mean; inf
         where the mean is 0), ``finite`` (bool), ``reason`` (text, empty if not degenerate).
     """
     values = np.asarray(values)
@@ -57,8 +60,10 @@ def diagnostics(values: np.ndarray) -> dict[str, Any]:
     mean = values.mean(axis=0)
     spread = float(np.sqrt(np.square(values - mean).sum(axis=1).mean()))
     norm = float(np.linalg.norm(mean))
-    distinct = len(np.unique(np.ascontiguousarray(values).view([("", values.dtype)] * values.shape[1])))
-    result["duplicate_fraction"] = 1.0 - distinct / len(values)
+    points = np.unique(np.ascontiguousarray(values).view([("", values.dtype)] * values.shape[1]), return_inverse=True)[
+        1
+    ]
+    result["duplicate_fraction"] = _duplicates(points.ravel(), cells)
     result["relative_spread"] = spread / norm if norm > 0 else (float("inf") if spread > 0 else 0.0)
     reasons = []
     if len(values) > 1:
@@ -70,6 +75,15 @@ def diagnostics(values: np.ndarray) -> dict[str, Any]:
     result["degenerate"] = bool(reasons)
     result["reason"] = "; ".join(reasons)
     return result
+
+
+def _duplicates(points: np.ndarray, cells: np.ndarray | None) -> float:
+    """Share of observations on a point where there was one before, with one observation for each (cell, point)."""
+    distinct, counted = int(points.max()) + 1, len(points)
+    if cells is not None:
+        cells = np.where(cells >= 0, cells, int(cells.max(initial=0)) + 1 + np.arange(len(cells)))
+        counted = len(np.unique(cells * distinct + points))
+    return 1.0 - distinct / counted
 
 
 def degenerate(context) -> float:
@@ -88,7 +102,7 @@ METRICS = [
         group="diagnostics",
         needs=("embedding",),
         paper="MosaicBench",
-        equation="[spread / |mean| < 1e-3 or spread <= 1e-6 max|x| or more than half of the observations are duplicates]",
+        equation="[spread / |mean| < 1e-3 or spread <= 1e-6 max|x| or more than half of the observations are duplicates of other cells']",
         description=(
             "A flag, not a score: 1 for a collapsed embedding (a constant plus noise) and one filled with duplicates, "
             "which some metrics reward (batch ASW 1.0, label ASW 0.5). Flagged embeddings are shown and not ranked."

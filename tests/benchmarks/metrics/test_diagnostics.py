@@ -46,6 +46,19 @@ def test_duplicates():
     assert diagnostics(np.array([[0.0, 1.0], [-0.0, 1.0], [2.0, 3.0]]))["duplicate_fraction"] == pytest.approx(1 / 3)
 
 
+def test_halves_of_one_cell_on_one_point_are_no_duplicates():
+    values, cells = normal(100)[np.arange(300) // 3], np.arange(300) // 3
+    assert diagnostics(values)["degenerate"]
+    paired = diagnostics(values, cells)
+    assert (paired["degenerate"], paired["duplicate_fraction"]) == (False, 0.0)
+    # Points that other cells share are: three cells of three halves each on one point.
+    shared = diagnostics(values[np.arange(300) // 9 * 9], cells)
+    assert shared["degenerate"]
+    assert shared["duplicate_fraction"] == pytest.approx(0.66)
+    # Unknown cells are cells of their own.
+    assert diagnostics(values, np.full(300, -1))["duplicate_fraction"] == pytest.approx(2 / 3)
+
+
 def test_bad_and_empty():
     assert not diagnostics(np.array([[np.nan, 1.0]]))["finite"]
     assert diagnostics(np.zeros((5, 0)))["reason"] == "the embedding is empty"
