@@ -35,6 +35,21 @@ class NotApplicable(Exception):
     """A metric that has no value on this design or for this model; the message is the reason, in one sentence."""
 
 
+def enough(k: int, others: int, what: str) -> None:
+    """Refuse a neighbourhood that says more about the size of a population than about the embedding.
+
+    Of `others` candidates the `k` nearest may be half at most: where k covers them all, the value is a constant, and
+    little before that it is nearly one.
+
+    Raises
+    ------
+    NotApplicable
+        If `k` is more than half of `others`.
+    """
+    if 2 * k > others:
+        raise NotApplicable(f"the {k} nearest are more than half of the {others} {what} to choose from")
+
+
 Value = float | Mapping[str, float]
 
 

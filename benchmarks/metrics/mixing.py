@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.formats import MODALITIES
-from benchmarks.metrics.context import EXACT_LIMIT, Context
-from benchmarks.metrics.declaration import Metric, NotApplicable
+from benchmarks.metrics.context import EXACT_LIMIT, LISI_NEIGHBOURS, Context
+from benchmarks.metrics.declaration import Metric, NotApplicable, enough
 from benchmarks.metrics.distances import group_neighbours, pairwise_pass
 
 ENRICHMENT_NEIGHBOURS = 50
@@ -43,8 +43,27 @@ def modality_enrichment(context: Context) -> float:
     """MultiVI's LISI score over all modality groups (``paired`` is one of them)."""
     context = context.known("group")
     groups = context.at_least("group")
+    enough(ENRICHMENT_NEIGHBOURS, context.n_obs - 1, "others")
     indices, _ = context.nearest(ENRICHMENT_NEIGHBOURS)
     return enrichment(indices, groups.codes)
+
+
+def modality_mixing(context: Context) -> float:
+    """:func:`modality_enrichment` between chance and the separation that the design allows, in [0, 1]."""
+    value = modality_enrichment(context)
+    codes = context.known("group").covariate("group").codes
+    return scaled_enrichment(value, np.bincount(codes) / len(codes))
+
+
+def scaled_enrichment(value: float, proportions: np.ndarray) -> float:
+    """An enrichment of groups of these `proportions`, so that chance is 1, and separation and avoidance are 0.
+
+    Complete separation is ``1 / sum p^2``; the share of the own group among the neighbours cannot be larger. Below
+    chance, neighbours are of other groups only where the value is 0.
+    """
+    if value < 1:
+        return max(0.0, value)
+    return float(max(0.0, 1.0 - (value - 1.0) / (1.0 / np.square(proportions).sum() - 1.0)))
 
 
 def single_modality_enrichment(context: Context) -> float:
@@ -54,8 +73,7 @@ def single_modality_enrichment(context: Context) -> float:
     single = np.flatnonzero(np.isin(groups.codes, [i for i, name in enumerate(groups.names) if name in MODALITIES]))
     if len(np.unique(groups.codes[single])) < 2:
         raise NotApplicable("fewer than two groups of single-modality cells")
-    if len(single) < 3:
-        raise NotApplicable("fewer than 3 single-modality cells")
+    enough(ENRICHMENT_NEIGHBOURS, len(single) - 1, "other single-modality cells")
     if len(single) == context.n_obs:
         return modality_enrichment(context)
     if len(single) > EXACT_LIMIT:
@@ -75,10 +93,20 @@ def scaled_clisi(values: np.ndarray, n_values: int) -> float:
     return float((n_values - np.median(values)) / (n_values - 1))
 
 
+def _reachable(context: Context, form: str) -> None:
+    """Refuse the graph form in small data: who does not reach 90 others has LISI 1.
+
+    The embedding form lowers its perplexity with the number of observations and weighs by distance: it is no constant.
+    """
+    if form == "graph_lisi":
+        enough(LISI_NEIGHBOURS, context.n_obs - 1, "others")
+
+
 def _ilisi(column: str, form: str):
     def compute(context: Context) -> float:
         context = context.known(column)
         codes = context.at_least(column)
+        _reachable(context, form)
         return scaled_ilisi(getattr(context, form)[column], len(codes.names))
 
     return compute
@@ -88,6 +116,7 @@ def _clisi(form: str):
     def compute(context: Context) -> float:
         context = context.known("cell_type")
         codes = context.at_least("cell_type")
+        _reachable(context, form)
         return scaled_clisi(getattr(context, form)["cell_type"], len(codes.names))
 
     return compute
@@ -120,7 +149,8 @@ def kbet(context: Context) -> float:
     """kBET acceptance rate over all cells."""
     context = context.known("batch")
     codes = context.at_least("batch").codes
-    indices, _ = context.nearest(min(KBET_NEIGHBOURS, context.n_obs) - 1)
+    enough(KBET_NEIGHBOURS - 1, context.n_obs - 1, "others")
+    indices, _ = context.nearest(KBET_NEIGHBOURS - 1)
     return kbet_acceptance(np.column_stack([codes, codes[indices]]), codes)
 
 
@@ -137,9 +167,9 @@ def kbet_per_label(context: Context) -> float:
     for label in range(len(labels.names)):
         members = np.flatnonzero(labels.codes == label)
         present, codes = np.unique(batches.codes[members], return_inverse=True)
-        if len(members) < 10 or len(present) < 2:
+        k = neighbourhood_size(len(members) / max(1, len(present)))
+        if 2 * k > len(members) - 1 or len(present) < 2:
             continue
-        k = neighbourhood_size(len(members) / len(present))
         if len(members) > LARGEST_TYPE:
             rng = np.random.default_rng([context.seed, 4, label])
             members = np.sort(rng.choice(members, LARGEST_TYPE, replace=False))
@@ -147,7 +177,7 @@ def kbet_per_label(context: Context) -> float:
         indices = pairwise_pass(context.values[members], k, threads=context.threads).indices
         scores.append(kbet_acceptance(np.column_stack([codes, codes[indices]]), codes))
     if not scores:
-        raise NotApplicable("no cell type has 10 cells or more in two batches or more")
+        raise NotApplicable("no cell type has 21 cells or more in two batches or more")
     return float(np.mean(scores))
 
 
@@ -162,7 +192,8 @@ def cross_modality_counts(context: Context) -> tuple[np.ndarray, tuple[str, ...]
     names
         The labels.
     agreement
-        Share of neighbours with the cell's own label, one a (cell, other modality).
+        Share of neighbours with the cell's own label, one a (cell, other modality). Modalities of fewer than 100 cells
+        alone are not searched: the 50 nearest would be more than half of them.
     """
     context = context.known("cell_type", "group")
     labels, groups = context.covariate("cell_type"), context.at_least("group")
@@ -171,12 +202,17 @@ def cross_modality_counts(context: Context) -> tuple[np.ndarray, tuple[str, ...]
         raise NotApplicable("fewer than two groups of single-modality cells")
     table = np.zeros((len(labels.names), len(labels.names)))
     agreement = []
+    sizes = np.bincount(groups.codes, minlength=len(groups.names))
+    wide = [i for i in single if sizes[i] >= 2 * CROSS_MODALITY_NEIGHBOURS]
+    if not wide:
+        largest = int(sizes[single].max())
+        enough(CROSS_MODALITY_NEIGHBOURS, largest, "cells of the largest single modality")
     for own in single:
         queries = np.flatnonzero(groups.codes == own)
         if len(queries) > 20_000 and not context.exact:
             rng = np.random.default_rng([context.seed, 5, own])
             queries = np.sort(rng.choice(queries, 20_000, replace=False))
-        for other in single:
+        for other in wide:
             if other == own:
                 continue
             targets = np.flatnonzero(groups.codes == other)
@@ -212,7 +248,7 @@ _EMBEDDING_FORM = (
 _GRAPH_FORM = (
     "Graph form of scib: the 90 nearest (without the cell itself) along shortest paths of the 15-neighbour UMAP graph, "
     "with the graph's connectivities taken as path lengths exactly as scib does, though a connectivity is large where "
-    "cells are close. Cells that reach fewer than 90 others have LISI 1. Differs from the embedding form on purpose; "
+    "cells are close. Cells that reach fewer than 90 others have LISI 1; not applicable below 181 cells. Differs from the embedding form on purpose; "
     "the two are not comparable with each other."
 )
 
@@ -233,9 +269,27 @@ METRICS = [
             "Share of a cell's 50 nearest others that have the same modalities, over the share expected if neighbours "
             "were drawn at random: 1 is perfect mixing, 1 / sum p^2 complete separation. Groups are those of the design "
             "(paired cells are a group of their own). The paper leaves k open; 50 is its k elsewhere. Scaled to [0, 1] "
-            "as min(v, 1/v). Says nothing about whether the right cells are mixed."
+            "as min(v, 1/v), which complete separation does not bring to 0 but to sum p^2 (0.5 with two groups of one "
+            "size): compare scaled values within one design, or read modality_mixing. Says nothing about whether the "
+            "right cells are mixed."
         ),
         scale=lambda value: min(value, 1.0 / value) if value > 0 else 0.0,
+    ),
+    Metric(
+        name="modality_mixing",
+        title="Modality mixing",
+        family="mixing",
+        compute=modality_mixing,
+        range=(0.0, 1.0),
+        group="mixing",
+        needs=("embedding", "modality_groups"),
+        paper="ours, from " + MULTIVI + ", Methods, LISI score calculation",
+        equation="1 - (v - 1) / (1 / sum_l p_l^2 - 1) for v >= 1, v for v < 1, where v is modality_enrichment",
+        description=(
+            "Modality enrichment between its limits in the design: 1 is perfect mixing, 0 complete separation, whatever "
+            "the groups' shares. Neighbours that are rarer of the own group than by chance lose as well, down to 0 where "
+            "there are none."
+        ),
     ),
     Metric(
         name="modality_enrichment_single",
@@ -249,7 +303,9 @@ METRICS = [
         needs=("embedding", "modality_groups"),
         paper=MULTIVI + ", Methods, LISI score calculation",
         equation="as modality_enrichment, on the cells with one modality",
-        description="Modality enrichment with the paired cells left out before the neighbours are searched.",
+        description=(
+            "Modality enrichment with the paired cells left out before the neighbours are searched, and scaled likewise."
+        ),
         scale=lambda value: min(value, 1.0 / value) if value > 0 else 0.0,
     ),
     Metric(
@@ -324,7 +380,7 @@ METRICS = [
         equation="mean_i [P(chi2_{B-1} >= sum_b (n_ib - k f_b)^2 / (k f_b)) >= 0.05], k = 50",
         description=(
             "Share of cells whose 50 nearest (including the cell itself) have the batch composition of the whole data, "
-            "by a chi-square test at 0.05. Equals scib_metrics.kbet given the same neighbours. No choice of k by "
+            "by a chi-square test at 0.05. Not applicable below 99 cells. Equals scib_metrics.kbet given the same neighbours. No choice of k by "
             "heuristic and no resampling as in the R package."
         ),
     ),
@@ -339,11 +395,13 @@ METRICS = [
         paper=BUTTNER + "; per label: " + LUECKEN,
         equation="as kbet, within each cell type, k = min(70, max(10, floor(mean batch size / 4)))",
         description=(
-            "kBET within each cell type of 10 cells or more in two batches or more, averaged over cell types (scib's "
-            "form and k). Neighbours are the exact nearest cells of the type in the embedding; scib and scib-metrics "
-            "take diffusion neighbours along the graph, which is needed where only a graph is given, and count a "
-            "type whose graph falls apart as 0; here it is judged like any other. Of a type of more than 20,000 cells a "
-            "random sample of so many."
+            "kBET within each cell type of 21 cells or more in two batches or more, averaged over cell types (scib's "
+            "form and k; scib takes types of 10 cells or more, of which 10 neighbours are most or all of the others). "
+            "Neighbours are the exact nearest cells of the type in the embedding; scib and scib-metrics take diffusion "
+            "neighbours along the graph, which is needed where only a graph is given. Of a type whose graph falls apart "
+            "scib-metrics judges the components of 3 k cells or more together if they hold 75 % of the type's cells, and "
+            "counts 0 if not; here such a type is judged like any other. Of a type of more than 20,000 cells a random "
+            "sample of so many."
         ),
     ),
     Metric(
@@ -358,7 +416,8 @@ METRICS = [
         equation="mean over single-modality cells i and other modalities m of (1/50) sum_{j in 50NN_m(i)} [label_j = label_i]",
         description=(
             "For every cell with one modality: the share of its 50 nearest cells of another single modality that have "
-            "its label. The full label x label table is among the details."
+            "its label. Modalities of fewer than 100 such cells are not searched. The full label x label table is among "
+            "the details."
         ),
     ),
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.metrics.context import Context
-from benchmarks.metrics.declaration import Metric
+from benchmarks.metrics.declaration import Metric, NotApplicable
 from benchmarks.metrics.mixing import MULTIVI
 
 TOP = (1, 5, 10, 50)
@@ -62,15 +62,24 @@ def rank_distance_mutual(context: Context) -> float:
 def foscttm(context: Context) -> dict[str, float]:
     """Mean share of the other modality's observations that are closer than the true match."""
     masks, _, group_ranks, group_sizes = _directions(context)
-    share = (group_ranks - 1) / np.maximum(group_sizes - 1, 1)
+    if int(group_sizes.min()) <= 1:
+        raise NotApplicable("a modality has a single observation to choose the match from")
+    share = (group_ranks - 1) / (group_sizes - 1)
     parts = {name: float(np.mean(share[mask])) for name, mask in masks.items()}
     return {"": float(np.mean(list(parts.values()))), **parts}
 
 
 def top_k_match(context: Context) -> dict[str, float]:
     """Share of halves whose other half is among their k nearest in the other modality, for k in 1, 5, 10, 50."""
-    masks, _, group_ranks, _ = _directions(context)
-    return {str(k): float(np.mean([np.mean(group_ranks[mask] <= k) for mask in masks.values()])) for k in TOP}
+    masks, _, group_ranks, group_sizes = _directions(context)
+    smallest = int(group_sizes.min())
+    if smallest <= TOP[0]:
+        raise NotApplicable("a modality has a single observation to choose the match from")
+    return {
+        str(k): float(np.mean([np.mean(group_ranks[mask] <= k) for mask in masks.values()]))
+        for k in TOP
+        if k < smallest
+    }
 
 
 def rank_distribution(context: Context, quantiles: int = 100) -> pd.DataFrame:
@@ -165,7 +174,8 @@ METRICS = [
         needs=("embedding", "halves"),
         paper="Liu et al. 2019, WABI (MMD-MA); fraction of samples closer than the true match",
         equation="mean over halves of #{j in the other modality : d_ij < d_i,match} / (n_other - 1), over directions",
-        description="0 if every match is the nearest of its modality, 0.5 by chance." + _TIES,
+        description="0 if every match is the nearest of its modality, 0.5 by chance. Not applicable where a modality has a "
+        "single observation." + _TIES,
         scale=lambda value: 1.0 - 2.0 * value,
     ),
     Metric(
@@ -178,7 +188,10 @@ METRICS = [
         needs=("embedding", "halves"),
         paper="NeurIPS 2021 multimodal integration task, match modality (Lance et al. 2022)",
         equation="share of halves with the match among the k nearest of its modality, k = 1, 5, 10, 50",
-        description="One row for each k: top_k_match_1, _5, _10, _50. Chance is k over the observations of the modality.",
+        description=(
+            "One row for each k: top_k_match_1, _5, _10, _50. Chance is k over the observations of the modality. Values of "
+            "k that cover a modality of the design (every match is found) have no row."
+        ),
     ),
 ]
 """The pairing metrics."""

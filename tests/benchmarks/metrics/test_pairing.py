@@ -35,7 +35,11 @@ def test_rank_distance():
 def test_foscttm_and_top_k():
     # rna to atac: x has y's half closer (1 of 1), y none; atac to rna: likewise.
     assert compute("foscttm") == {"": 0.5, "atac_to_rna": 0.5, "rna_to_atac": 0.5}
-    assert compute("top_k_match") == {"1": 0.5, "5": 1.0, "10": 1.0, "50": 1.0}
+    # Two to choose from: 5, 10 and 50 would find every match.
+    assert compute("top_k_match") == {"1": 0.5}
+    for name in ("foscttm", "top_k_match"):
+        with pytest.raises(NotApplicable, match="single observation"):
+            compute(name, OBS.assign(cell=list("xyzxw"), group=["rna", "paired", "paired", "atac", "paired"]))
 
 
 def test_perfect_matches():
