@@ -19,8 +19,14 @@ BIO_CONSERVATION = (
     "trajectory_conservation",
 )
 BATCH_REMOVAL = ("asw_batch", "pcr_comparison", "ilisi", "kbet_per_label", "graph_connectivity")
-MIXING = ("modality_enrichment", "rank_distance_fraction", "foscttm", "cross_modality_label_agreement")
+MIXING = ("modality_mixing", "rank_distance_fraction", "foscttm", "cross_modality_label_agreement")
 OVERALL = {"composite_bio_conservation": 0.6, "composite_batch_removal": 0.4}
+
+NEEDS_ONE_OF = {"composite_batch_removal": tuple(name for name in BATCH_REMOVAL if name != "graph_connectivity")}
+"""Composite -> parts of which one has to apply: graph connectivity alone, which asks for no batch, tells nothing of them."""
+
+NEEDS_ALL = ("composite_overall",)
+"""Composites without a value where a part has none: one half is no overall score."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,22 @@ def combine(
     return Composite(value, used, tuple(absent), tuple(failed))
 
 
+def not_applicable(name: str, result: Composite) -> str:
+    """Why the composite `name` has no value though no part failed; empty if it has one."""
+    if not result.used:
+        return "none of its parts applies or was asked for"
+    if name in NEEDS_ALL and result.absent:
+        return f"no value without {', '.join(result.absent)}"
+    if name in NEEDS_ONE_OF and not set(NEEDS_ONE_OF[name]) & set(result.used):
+        return f"none of {', '.join(NEEDS_ONE_OF[name])} applies or was asked for"
+    return ""
+
+
 def _not_alone(context) -> float:
     raise NotApplicable("a composite is computed from the other scores, by benchmarks.metrics.score")
 
 
-def _metric(name: str, title: str, parts: str, equation: str) -> Metric:
+def _metric(name: str, title: str, parts: str, equation: str, paper: str = LUECKEN, note: str = "") -> Metric:
     return Metric(
         name=name,
         title=title,
@@ -91,12 +108,12 @@ def _metric(name: str, title: str, parts: str, equation: str) -> Metric:
         range=(0.0, 1.0),
         group="composite",
         needs=("scores",),
-        paper=LUECKEN,
+        paper=paper,
         equation=equation,
         description=(
-            f"Parts: {parts}. Parts are scaled by their own declarations to [0, 1], 1 the best; those that do not apply "
-            "are left out of the mean and named in the reason column, one that failed makes the composite fail. Its "
-            "parts are rows of the same table."
+            f"Parts: {parts}. Parts are scaled by their own declarations to [0, 1], 1 the best; "
+            + (note or "those that do not apply are left out of the mean and named in the reason column")
+            + ", one that failed makes the composite fail. Its parts are rows of the same table."
         ),
     )
 
@@ -108,15 +125,27 @@ METRICS = [
         ", ".join(BIO_CONSERVATION),
         "mean of the scaled parts",
     ),
-    _metric("composite_mixing", "Modality mixing (composite)", ", ".join(MIXING), "mean of the scaled parts"),
     _metric(
-        "composite_batch_removal", "Batch removal (composite)", ", ".join(BATCH_REMOVAL), "mean of the scaled parts"
+        "composite_mixing",
+        "Modality mixing (composite)",
+        ", ".join(MIXING),
+        "mean of the scaled parts",
+        paper="ours, in the form of " + LUECKEN,
+    ),
+    _metric(
+        "composite_batch_removal",
+        "Batch removal (composite)",
+        ", ".join(BATCH_REMOVAL),
+        "mean of the scaled parts",
+        note="those that do not apply are left out of the mean and named in the reason column (not applicable where "
+        "graph_connectivity, which asks for no batch, is all that applies)",
     ),
     _metric(
         "composite_overall",
         "Overall (composite)",
         ", ".join(f"{weight} x {name}" for name, weight in OVERALL.items()),
         "0.6 bio-conservation + 0.4 batch removal",
+        note="not applicable where one of both is not",
     ),
 ]
 """The composites, in the order in which they are computed."""

@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.errors import InputError, did_you_mean
 from benchmarks.formats import RunRecord
 from benchmarks.metrics import mixing, pairing, prediction
-from benchmarks.metrics.composite import PARTS, combine
+from benchmarks.metrics.composite import PARTS, combine, not_applicable
 from benchmarks.metrics.context import Context
 from benchmarks.metrics.declaration import NotApplicable
 from benchmarks.metrics.registry import METRICS
@@ -110,8 +110,8 @@ def _composite(name: str, rows: list[tuple[str, float, str, str]]) -> tuple[str,
     result = combine(PARTS[name], METRICS, values, status)
     if result.failed:
         return name, math.nan, "failed", "failed parts: " + ", ".join(result.failed)
-    if not result.used:
-        return name, math.nan, "not_applicable", "none of its parts applies or was asked for"
+    if reason := not_applicable(name, result):
+        return name, math.nan, "not_applicable", reason
     return name, result.value, "ok", result.account
 
 

@@ -44,6 +44,20 @@ def test_composites_of_a_real_table(world):
         assert any(part in rows.loc[name, "reason"] for part in own)
 
 
+def test_overall_needs_both_halves(world):
+    table, _ = score(world.context, ["nmi_leiden", "composite_bio_conservation", "composite_overall"])
+    rows = table.set_index("metric")
+    assert rows.loc["composite_bio_conservation", "status"] == "ok"
+    assert rows.loc["composite_overall", "reason"] == "no value without composite_batch_removal"
+
+
+def test_batch_removal_needs_a_part_that_uses_batches(world):
+    table, _ = score(world.context, ["graph_connectivity", "composite_batch_removal"])
+    assert table.set_index("metric").loc["composite_batch_removal", "status"] == "not_applicable"
+    table, _ = score(world.context, ["graph_connectivity", "ilisi", "composite_batch_removal"])
+    assert table.set_index("metric").loc["composite_batch_removal", "status"] == "ok"
+
+
 def test_asked_for_alone_a_composite_says_why_it_has_no_value(world):
     table, _ = score(world.context, ["composite_overall"])
     assert table["status"].item() == "not_applicable"

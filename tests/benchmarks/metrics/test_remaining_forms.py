@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
 
+from benchmarks.formats import Multimodal
+from benchmarks.metrics import context as context_module
+from benchmarks.metrics.clustering import isolated_labels
 from benchmarks.metrics.composite import BATCH_REMOVAL, MIXING
+from benchmarks.metrics.context import Context
+from benchmarks.metrics.declaration import NotApplicable
 from benchmarks.metrics.registry import METRICS
 from benchmarks.metrics.score import score
 
@@ -43,6 +48,31 @@ def test_k_means_scores_are_those_of_its_clusters(world):
     assert len(np.unique(clusters)) == len(set(labels))
     assert value(world, "ari_kmeans") == pytest.approx(adjusted_rand_score(labels, clusters), abs=1e-9)
     assert value(world, "nmi_kmeans") == pytest.approx(normalized_mutual_info_score(labels, clusters), abs=1e-9)
+
+
+def test_isolated_labels_are_found_by_name_in_a_sample(make, monkeypatch):
+    # "aa", in all batches, is sorted first and not in the sample: the codes of all other types are one lower there.
+    made = make(n_cells=300, types=3, unpaired=0.0)
+    drawn = np.sort(np.random.default_rng([0, 1]).choice(300, 200, replace=False))
+    left = np.setdiff1d(np.arange(300), drawn)
+    obs = made.truth.obs.copy()
+    obs.iloc[left[:3], obs.columns.get_loc("cell_type")] = "aa"
+    obs.iloc[left[:3], obs.columns.get_loc("batch")] = ["batch0", "batch1", "batch2"]
+    monkeypatch.setattr(context_module, "CLUSTERING_LIMIT", 200)
+    whole = Context(made.values, Multimodal(obs, {}, {}), threads=1)
+    assert [whole.covariate("cell_type").names[code] for code in isolated_labels(whole)] == ["type0"]
+    alone = Context(made.values[drawn], Multimodal(obs.iloc[drawn], {}, {}), threads=1)
+    expected = METRICS["isolated_label_f1"].compute(alone)
+    assert METRICS["isolated_label_f1"].compute(whole) == expected
+    obs.iloc[left[:3], obs.columns.get_loc("batch")] = "batch0"
+    obs.iloc[drawn, obs.columns.get_loc("batch")] = np.resize(["batch0", "batch1"], 200)
+    with pytest.raises(NotApplicable, match="in the sample"):
+        METRICS["isolated_label_f1"].compute(Context(made.values, Multimodal(obs, {}, {}), threads=1))
+
+
+def test_sources_say_what_the_papers_do_not_give():
+    for name in ("nmi_kmeans", "nmi_components", "composite_mixing", "modality_mixing"):
+        assert METRICS[name].paper.startswith("ours")
 
 
 def test_mixing_and_batch_composites_are_the_means_of_their_scaled_parts(world):

@@ -128,7 +128,11 @@ def test_one_batch(world):
     table = scored(world.values, replaced(world.truth, batch="only", site="only"))
     for name in ("asw_batch", "asw_site", "ilisi", "kbet", "kbet_per_label", "bras", "pcr_batch", "one_minus_asw"):
         assert table.loc[name, "status"] == "not_applicable", name
-    assert table.loc["nmi_leiden", "status"] == "ok"
+    assert (table.loc[["nmi_leiden", "graph_connectivity", "composite_bio_conservation"], "status"] == "ok").all()
+    # Graph connectivity alone is no removal of batches, and bio-conservation alone nothing overall.
+    assert table.loc["composite_batch_removal", "status"] == "not_applicable"
+    assert "kbet_per_label" in table.loc["composite_batch_removal", "reason"]
+    assert table.loc["composite_overall", "reason"] == "no value without composite_batch_removal"
 
 
 def test_no_batch_and_no_label_columns(world):
@@ -184,6 +188,9 @@ def test_three_modalities(make):
     made = make(n_cells=90, unpaired=0.0)
     obs = pd.concat([made.truth.obs.assign(group=name) for name in ("rna", "atac", "protein")])
     obs.index = [f"o{i}" for i in range(len(obs))]
+    exact = scored(np.tile(made.values, (3, 1)), Multimodal(obs, {}, {}))
+    assert exact.loc["degenerate", "value"] == 0, "halves on one point are a perfect pairing"
+    assert exact.loc["foscttm", "value"] == 0
     noise = np.random.default_rng(0).normal(size=(len(obs), made.values.shape[1])) * 0.1
     table = scored(np.tile(made.values, (3, 1)) + noise, Multimodal(obs, {}, {}))
     directions = [name for name in table.index if name.startswith("rank_distance_fraction_")]
@@ -195,10 +202,8 @@ def test_three_modalities(make):
 def test_fewer_cells_than_neighbours(make):
     made = make(n_cells=8, types=2, batches=2, unpaired=0.5)
     table = scored(made.values, made.truth)
-    assert (
-        table.loc[["nmi_leiden", "asw_cell_type", "ilisi", "ilisi_graph", "kbet", "label_knn_accuracy"], "status"]
-        == "ok"
-    ).all()
+    assert (table.loc[["nmi_leiden", "asw_cell_type", "ilisi", "label_knn_accuracy"], "status"] == "ok").all()
+    assert table.loc[["ilisi_graph", "kbet"], "reason"].str.contains("more than half").all()
 
 
 def test_missing_labels_are_left_out_before_anything_else(world):
@@ -243,7 +248,7 @@ def test_a_run_that_failed_is_missing_but_its_cost_is_known(world):
         assert table.loc["nmi_leiden", "status"] == "missing"
         assert table.loc["nmi_leiden", "reason"] == "diverged: the loss became NaN at epoch 7"
         assert table.loc["wall_seconds", "value"] == 2.0
-        assert table.loc["gpu_seconds", "status"] == "not_applicable"
+        assert (table.loc[["gpu_seconds", "cells_per_second"], "status"] == "not_applicable").all()
 
 
 def test_costs_by_hand(world):
@@ -252,7 +257,8 @@ def test_costs_by_hand(world):
     assert table.loc["wall_seconds", "value"] == 4.0
     assert table.loc["cpu_seconds", "value"] == 7.5
     assert table.loc["peak_rss_mb", "value"] == 512.0
-    assert table.loc["cells_per_second", "value"] == 25.0
+    assert len(world.values) > world.truth.obs["cell"].nunique() == 300
+    assert table.loc["cells_per_second", "value"] == 75.0
     assert table.loc["peak_device_mb", "status"] == "not_applicable"
 
 
