@@ -14,8 +14,8 @@ from benchmarks.report.study import Study
 WIDTHS = (1600, 1300, 1000, 800)
 """Widths in pixels that are tried, until all figures fit."""
 
-COLOURS = 128
-"""Colours a picture is reduced to: figures of this style look the same, at a third of the bytes."""
+COLOURS = 256
+"""Colours a picture is reduced to, by octree: each category's colour moves by 6 of 255 at most (by median cut by 100)."""
 
 MOST_BYTES = 7_000_000
 """Most bytes of all figures, encoded, of the report's 15 MB."""
@@ -71,7 +71,7 @@ def _picture(path: Path, width: int) -> dict:
         image = opened.convert("RGB")
     if image.width > width:
         image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-    image = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return {"data": base64.b64encode(buffer.getvalue()).decode("ascii"), "width": image.width, "height": image.height}
