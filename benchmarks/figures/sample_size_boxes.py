@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.figures.bars import bar_legend, hatches
 from benchmarks.figures.curves import log_axis
 from benchmarks.figures.panels import metric_panel
-from benchmarks.figures.style import PAGE, add_notes, colour, new_figure, plain_number
+from benchmarks.figures.style import EMPTY, PAGE, add_notes, colour, new_figure, plain_number
 from benchmarks.figures.values import axis_title, dataset_names, is_control, missing_notes, variants
 from benchmarks.report.study import Study
 
@@ -52,7 +52,7 @@ def _boxes(axes, table, order, sizes) -> None:
     width, styles = 0.86 / max(len(order), 1), hatches(order)
     for place, size in enumerate(sizes):
         if place % 2:
-            axes.axvspan(place - 0.5, place + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
+            axes.axvspan(place - 0.5, place + 0.5, color=EMPTY, linewidth=0, zorder=0)
         for number, row in enumerate(order.itertuples(index=False)):
             found = table.loc[(table["label"] == row.label) & (table["n_cells"] == size), "value"].to_numpy(dtype=float)
             if not len(found):
