@@ -23,8 +23,10 @@ COLUMNS = (
     "batch",
     "condition",
     "group",
+    "seed",
+    "n_observations",
 )
-"""Columns of the table of UMAPs: one row an observation of an embedding."""
+"""Columns of the table of UMAPs: one row an observation of an embedding; ``n_observations`` of which these are some."""
 
 
 def choose_runs(runs: pd.DataFrame, max_embeddings: int | None = None) -> pd.DataFrame:
@@ -116,8 +118,9 @@ def compute_umaps(
             )
         xy = layout(values[rows], seed)
         table = obs.iloc[rows].assign(x=xy[:, 0], y=xy[:, 1])
-        for name in ("dataset", "design", "n_cells", "unpaired_fraction", "model", "variant"):
+        for name in ("dataset", "design", "n_cells", "unpaired_fraction", "model", "variant", "seed"):
             table[name] = getattr(run, name)
+        table["n_observations"] = len(values)
         tables.append(table[list(COLUMNS)])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 

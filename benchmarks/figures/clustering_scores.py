@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.clustering_umaps import grouped_variants
 from benchmarks.figures.style import PAGE, add_notes, colour, empty_panel, new_figure, short
-from benchmarks.figures.values import datasets, is_control, missing_notes, title, values
+from benchmarks.figures.values import datasets, is_control, missing_notes, sub_study, title, values, why_empty
 from benchmarks.report.study import Study
 
 METRIC = "ari_kmeans"
@@ -24,13 +24,17 @@ def draw(study: Study) -> Figure:
         part = table[table["dataset"] == name]
         axes.set_title(short(name), loc="left", pad=10 if axes is grid[0] else 4)
         if part.empty:
-            empty_panel(axes, "no value")
+            empty_panel(axes, why_empty(sub_study(study, [name]), METRIC), 120)
             continue
         _bars(axes, part, order)
         axes.set_ylabel(title(study, METRIC, arrow=False))
-    grid[-1].set_xticks(range(len(order)), [short(label, 22) for label in order["label"]], rotation=40, ha="right",
-                        rotation_mode="anchor")  # fmt: skip
-    grid[-1].set_xlabel("model")
+    # The axis is shared: names stand below the last panel that has bars, whatever is below it.
+    last = next((axes for axes in grid[::-1] if len(axes.patches)), grid[-1])
+    last.set_xticks(range(len(order)), [short(label, 22) for label in order["label"]], rotation=40, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    if len(last.patches):
+        last.tick_params(labelbottom=True)
+    last.set_xlabel("model")
     for group, part in order.groupby("group", sort=False):
         grid[0].annotate(
             group, (float(part.index.to_numpy().mean()), 1), (0, 1), xycoords=("data", "axes fraction"),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel, why_no_umap
+from benchmarks.figures.scatter import (
+    at_largest_size,
+    label_colours,
+    layouts,
+    thinned_notes,
+    umap_legend,
+    umap_panel,
+    why_no_umap,
+)
 from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, short
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
@@ -57,5 +65,5 @@ def draw(study: Study) -> Figure:
     headline(figure, dataset_names(study))
     if types:
         umap_legend(figure, types, "cell type")
-    add_notes(figure, missing_notes(study, []))
+    add_notes(figure, thinned_notes(table) + missing_notes(study, []))
     return figure

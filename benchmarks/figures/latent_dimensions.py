@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.figures.style import COLOURS, COLUMN, MARKERS, add_notes, empty_panel, new_figure, panel_letter, short
-from benchmarks.figures.values import datasets, is_control, missing_notes, title, values
+from benchmarks.figures.values import datasets, is_control, missing_notes, sub_study, title, values, why_empty
 from benchmarks.report.study import Study
 
 METRIC = "ari_kmeans"
@@ -22,14 +22,16 @@ def draw(study: Study) -> Figure:
     ok = study.runs[study.runs["status"] == "ok"]
     dimensions = ok.groupby(["model", "variant"])["n_latent"].max()
     if table.empty:
-        empty_panel(axes, "no value in this study")
+        empty_panel(axes, why_empty(study, METRIC))
         add_notes(figure, missing_notes(study, (METRIC,)))
         return figure
     index = list(zip(table["model"], table["variant"]))
     table = table.assign(n_latent=dimensions.reindex(index).to_numpy(dtype=float))
+    empty = []
     for number, name in enumerate(datasets(study)):
         part = table[(table["dataset"] == name) & ~table["model"].map(is_control) & np.isfinite(table["n_latent"])]
         if part.empty:
+            empty.append(f"{short(name)}: {why_empty(sub_study(study, [name]), METRIC)}.")
             continue
         ink, mark = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         means = part.groupby("n_latent")["value"].mean()
@@ -50,5 +52,5 @@ def draw(study: Study) -> Figure:
     notes = [
         "Points: training seeds; line: mean. Thin lines: controls of the same colour's data set (dotted random, dashed oracle)."
     ]
-    add_notes(figure, notes + missing_notes(study, (METRIC,)))
+    add_notes(figure, notes + empty + missing_notes(study, (METRIC,)))
     return figure

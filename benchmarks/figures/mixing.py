@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel, why_no_umap
+from benchmarks.figures.scatter import label_colours, layouts, thinned_notes, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.tiles import score_tiles
 from benchmarks.figures.values import datasets, missing_notes, variants
@@ -30,19 +31,21 @@ def draw(study: Study) -> Figure:
     rows = len(order)
     figure = new_figure(PAGE, 62 + len(blocks) * (rows * 3.6 + 6) + 24)
     upper, lower = figure.subfigures(2, 1, height_ratios=(56, len(blocks) * (rows * 3.6 + 6) + 28))
-    _umaps(upper, study, order["label"].iloc[0], names)
+    shown = _umaps(upper, study, order["label"].iloc[0], names)
     parts = [
         (f"{short(dataset)}, {fraction:.0%} unpaired", {"dataset": dataset, "unpaired_fraction": fraction})
         for dataset, fraction in blocks.itertuples(index=False)
     ]
     grid = score_tiles(lower, "c", study, order["label"], METRICS, parts, aspect=40)
     grid[-1].set_xlabel("metric (median over replicates in the tile)")
-    add_notes(lower, missing_notes(study, METRICS))
+    add_notes(lower, thinned_notes(shown) + missing_notes(study, METRICS))
     return figure
 
 
-def _umaps(figure, study: Study, label: str, names: list[str]) -> None:
+def _umaps(figure, study: Study, label: str, names: list[str]) -> pd.DataFrame:
+    """Draw the UMAPs; return the rows that they show."""
     table = layouts(study)
+    drawn = [table.iloc[:0]]
     for letter, name, place in zip("ab", names[:2], np.atleast_1d(figure.subfigures(1, max(len(names[:2]), 1)))):
         axes = place.subplots()
         panel_letter(axes, letter)
@@ -54,5 +57,7 @@ def _umaps(figure, study: Study, label: str, names: list[str]) -> None:
             types = label_colours(part, "cell_type")
             umap_panel(axes, part, "cell_type", types)
             umap_legend(place, types, "cell type")
+            drawn.append(part)
         else:
             empty_panel(axes, why_no_umap(study, label=label, dataset=name))
+    return pd.concat(drawn)

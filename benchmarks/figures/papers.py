@@ -34,7 +34,7 @@ REFERENCES = {
     "brombacher_2": Reference("brombacher_sample_size", BROMBACHER, "2", "conservation of biology by number of cells"),
     "brombacher_3": Reference("brombacher_sample_size", BROMBACHER, "3", "removal of technical effects by number of cells"),
     "brombacher_4_5": Reference("brombacher_sample_size", BROMBACHER, "4, 5", "UMAPs at the smallest and the largest number of cells"),
-    "brombacher_s1_s2": Reference("brombacher_sample_size", BROMBACHER, "S1, S2", "every score and time over subsamples, by number of cells"),
+    "brombacher_s1_s2": Reference("brombacher_sample_size", BROMBACHER, "S1, S2", "every score and CPU time over subsamples, by number of cells"),
     "multivi_2": Reference("multivi_unpairing", MULTIVI, "2", "what unpairing cells does to mixing and to the halves of a cell"),
     "multivi_s3": Reference("multivi_mixing", MULTIVI, "S3", "ways of bringing modalities together"),
     "multivi_3_s4": Reference("multivi_studies", MULTIVI, "3, S4", "sources that measure different things in one embedding"),

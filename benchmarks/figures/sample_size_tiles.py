@@ -37,7 +37,9 @@ def draw(study: Study, metrics: Sequence[str]) -> Figure:
         image = None
         for axes, (medians, rows, sizes), name in zip(grid[:, column], parts.values(), names):
             if not len(rows) or not np.isfinite(medians[column]).any():
-                empty_panel(axes, f"{title(study, metric, arrow=False)}: {why_empty(study, metric)}")
+                empty_panel(
+                    axes, f"{title(study, metric, arrow=False)}: {why_empty(sub_study(study, [name]), metric)}", 34
+                )
             else:
                 image = tiles(axes, medians[column], rows, [plain_number(size) for size in sizes], limits=limits)
                 if name in named:

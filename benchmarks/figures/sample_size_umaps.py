@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel, why_no_umap
+from benchmarks.figures.scatter import label_colours, layouts, thinned_notes, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, plain_number, short
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
@@ -43,5 +43,5 @@ def draw(study: Study) -> Figure:
     notes = missing_notes(study, [])
     if len(table):
         notes.append("Layouts are of one subsample; axes have no unit. Grey: no label.")
-    add_notes(figure, notes)
+    add_notes(figure, notes + thinned_notes(table))
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from benchmarks.figures.style import categories, empty_panel, short
+from benchmarks.figures.style import categories, empty_panel, plain_number, short
 from benchmarks.report.study import Study
 from benchmarks.umaps import COLUMNS
 
@@ -85,6 +85,17 @@ def layouts(study: Study) -> pd.DataFrame:
     if study.umaps.empty:
         return pd.DataFrame(columns=[*COLUMNS, "label"])
     return study.umaps.assign(label=study.labels(study.umaps))
+
+
+def thinned_notes(table: pd.DataFrame) -> list[str]:
+    """A note on how many observations the UMAPs of `table` show, where these are not all; none where they are."""
+    if table.empty or "n_observations" not in table:
+        return []
+    keys = ["dataset", "design", "model", "variant"]
+    counts = table.groupby(keys)["n_observations"].agg(["size", "max"])
+    pairs = counts[counts["size"] < counts["max"]].drop_duplicates().sort_values(["max", "size"])
+    shown = ", ".join(f"{plain_number(n)} of {plain_number(total)}" for n, total in pairs.itertuples(index=False))
+    return [f"UMAPs show {shown} observations, drawn at random."] if shown else []
 
 
 def at_largest_size(table: pd.DataFrame) -> pd.DataFrame:

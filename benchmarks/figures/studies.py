@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel, why_no_umap
+from benchmarks.figures.scatter import (
+    at_largest_size,
+    label_colours,
+    layouts,
+    thinned_notes,
+    umap_legend,
+    umap_panel,
+    why_no_umap,
+)
 from benchmarks.figures.style import PAGE, add_notes, headline, new_figure, panel_letter, short
 from benchmarks.figures.values import dataset_names, missing_notes, variants
 from benchmarks.report.study import Study
@@ -49,7 +57,7 @@ def draw(study: Study) -> Figure:
     ):
         if colours[column]:
             umap_legend(figure, colours[column], heading, location=place)
-    add_notes(figure, missing_notes(study, []))
+    add_notes(figure, thinned_notes(table) + missing_notes(study, []))
     return figure
 
 

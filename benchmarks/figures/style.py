@@ -104,6 +104,9 @@ _LOOKS = {
 ABSENT = "#ECECEC"
 """Fill of what is not there."""
 
+EMPTY = "#F7F7F7"
+"""Fill of a panel without data, and of every other group in one with groups."""
+
 NOTE = "#555555"
 """Colour of notes."""
 
@@ -182,7 +185,7 @@ def empty_panel(axes, text: str, width: int = 26) -> None:
     """A panel without data, which says why it has none, in lines of up to `width` letters."""
     # Hidden, not removed: on a shared axis the other panels' ticks would go, too.
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
-    axes.set_facecolor("#F7F7F7")
+    axes.set_facecolor(EMPTY)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.text(

@@ -7,7 +7,15 @@ import re
 from matplotlib.figure import Figure
 
 from benchmarks.errors import InputError
-from benchmarks.figures.scatter import at_largest_size, label_colours, layouts, umap_legend, umap_panel, why_no_umap
+from benchmarks.figures.scatter import (
+    at_largest_size,
+    label_colours,
+    layouts,
+    thinned_notes,
+    umap_legend,
+    umap_panel,
+    why_no_umap,
+)
 from benchmarks.figures.style import PAGE, add_notes, new_figure, panel_letter, short
 from benchmarks.figures.tiles import score_tiles
 from benchmarks.figures.values import datasets, missing_notes, sub_study, variants
@@ -23,7 +31,8 @@ METRICS = (
     "modality_enrichment", "ilisi_modality",
 )  # fmt: skip
 COLUMNS = (("group", "modalities"), ("batch", "batch"), ("cell_type", "cell type"))
-"""Columns of UMAPs: label and heading. Where cells have a condition it takes the place of modalities in a-c, which are all alike there."""
+"""Columns of UMAPs in e and f, as in the paper: label and heading. a-c have the batch (the paper's replicate) first and the condition
+second; where cells have no condition their modalities, which are all alike there, keep its place."""
 
 CONDITION = ("condition", "condition")
 
@@ -59,7 +68,7 @@ def draw(study: Study) -> Figure:
     tall = 34 + 3.2 * len(order) * len(named)
     figure = new_figure(PAGE, 152 + tall)
     upper, middle, lower = figure.subfigures(3, 1, height_ratios=(86, tall, 66))
-    columns = (CONDITION, *COLUMNS[1:]) if colours["condition"] else COLUMNS
+    columns = (COLUMNS[1], CONDITION if colours["condition"] else COLUMNS[0], COLUMNS[2])
     _umaps(upper, study, rows[:3], named, colours, columns)
     parts = [(short(named[design]), {"dataset": named[design]}) for design in DESIGNS if design in named]
     score_tiles(middle, "d", study, order["label"], METRICS, parts, aspect=30)[-1].set_xlabel("metric")
@@ -67,7 +76,8 @@ def draw(study: Study) -> Figure:
     notes = [
         "a-c: all modalities in every cell; d: medians over replicates; e: two of three modalities; f: every combination."
     ]
-    add_notes(lower, notes + missing_notes(study, METRICS))
+    shown = table[table["dataset"].isin(named.values()) & table["variant"].isin(_drawn(study))]
+    add_notes(lower, notes + thinned_notes(shown) + missing_notes(study, METRICS))
     return figure
 
 
@@ -78,7 +88,7 @@ def _umaps(
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     known, table = set(study.variants["model"]), at_largest_size(layouts(study))
     for number, (panels, (letter, models, design)) in enumerate(zip(grid, rows)):
-        model = next((model for model in models if model in known), models[0])
+        model = _first(models, known)
         part = table[(table["variant"] == model) & (table["dataset"] == named.get(design))]
         panel_letter(panels[0], letter)
         for axes, (column, heading) in zip(panels, columns):
@@ -88,13 +98,26 @@ def _umaps(
                 axes.set_xlabel("UMAP 1")
             umap_panel(axes, part, column, colours[column], _why(study, model, named.get(design), design, known))
         panels[0].set_ylabel(f"{short(model, 18)}\n{design.replace('_', ' ')}\nUMAP 2")
-    upper, lower = ((columns[1], "upper"), (columns[2], "lower")), ((columns[0], "upper"),)
-    shown = upper if len(rows) == 3 else lower
-    if columns[0] == CONDITION:
-        shown = ((CONDITION, "center"), *shown)
+    if columns == COLUMNS:
+        shown = ((COLUMNS[0], "upper"),)
+    else:
+        shown = ((columns[0], "upper"), (columns[2], "lower"))
+        if CONDITION in columns:
+            shown = ((CONDITION, "center"), *shown)
     for (column, heading), place in shown:
         if colours[column]:
             umap_legend(figure, colours[column], heading, location=f"outside right {place}")
+
+
+def _first(models: tuple[str, ...], known: set[str]) -> str:
+    """The first of `models` that the study has."""
+    return next((model for model in models if model in known), models[0])
+
+
+def _drawn(study: Study) -> list[str]:
+    """Models whose UMAPs are drawn."""
+    known = set(study.variants["model"])
+    return [_first(models, known) for _, models in METHODS]
 
 
 def _why(study: Study, model: str, dataset: str | None, design: str, known: set[str]) -> str:

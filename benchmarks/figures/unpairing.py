@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.figures.curves import curve_legend, curves
 from benchmarks.figures.panels import metric_panel
-from benchmarks.figures.scatter import label_colours, layouts, umap_legend, umap_panel, why_no_umap
+from benchmarks.figures.scatter import label_colours, layouts, thinned_notes, umap_legend, umap_panel, why_no_umap
 from benchmarks.figures.style import (
     PAGE,
     add_notes,
@@ -33,7 +34,7 @@ def draw(study: Study) -> Figure:
     order = variants(study, ORDER)
     figure = new_figure(PAGE, 178)
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))
-    _umaps(upper, study, size)
+    shown = _umaps(upper, study, size)
     panels = lower.subplots(1, 2)
     for letter, axes, metric in zip("de", panels, ("modality_enrichment", "rank_distance")):
         table = metric_panel(axes, letter, study, metric, n_cells=size)
@@ -51,11 +52,12 @@ def draw(study: Study) -> Figure:
     curve_legend(lower, order, 5)
     headline(figure, f"{dataset_names(study)}, {plain_number(size)} cells")
     notes = ["d, e: lines through means, small points are replicates; dotted line: perfect mixing."]
-    add_notes(lower, notes + missing_notes(study, ("modality_enrichment", "rank_distance")))
+    add_notes(lower, notes + thinned_notes(shown) + missing_notes(study, ("modality_enrichment", "rank_distance")))
     return figure
 
 
-def _umaps(figure, study: Study, size: float) -> None:
+def _umaps(figure, study: Study, size: float) -> pd.DataFrame:
+    """Draw the UMAPs; return the rows that they show."""
     table = layouts(study)
     table = table[(table["n_cells"] == size) & (table["unpaired_fraction"] > 0)]
     fractions = sorted(table["unpaired_fraction"].unique())
@@ -65,6 +67,7 @@ def _umaps(figure, study: Study, size: float) -> None:
     groups = label_colours(table, "group")
     grid = figure.subplots(3, max(len(fractions), 1), squeeze=False)
     known = set(study.variants["model"])
+    drawn = [table.iloc[:0]]
     for number, ((letter, models), row) in enumerate(zip(UMAP_MODELS, grid)):
         model = next((model for model in models if model in known), models[0])
         panel_letter(row[0], letter)
@@ -75,6 +78,7 @@ def _umaps(figure, study: Study, size: float) -> None:
                 absent = why_no_umap(study, variant=model, **({"unpaired_fraction": fraction} if fractions else {}))
             if fractions:
                 umap_panel(axes, part, "group", groups, absent)
+                drawn.append(part)
             else:
                 empty_panel(axes, absent)
             if fraction is not None and number == 0:
@@ -84,3 +88,4 @@ def _umaps(figure, study: Study, size: float) -> None:
         row[0].set_ylabel(f"{short(model, 20)}\nUMAP 2")
     if groups:
         umap_legend(figure, groups, "modalities")
+    return pd.concat(drawn)

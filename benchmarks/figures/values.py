@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.errors import InputError
 from benchmarks.figures.style import short
 from benchmarks.report.study import Study
-from benchmarks.statistics.keys import CONTROLS, declaration, with_clean_status
+from benchmarks.statistics.keys import CONTROLS, declaration, first_reason, with_clean_status
 from benchmarks.statistics.summary import replicate_means
 
 
@@ -118,8 +118,27 @@ def has_metric(study: Study, metric: str) -> bool:
 
 
 def why_empty(study: Study, metric: str) -> str:
-    """What a panel says for which a metric has no value."""
-    return "no value" if has_metric(study, metric) else "not scored in this study"
+    """What a panel says for which a metric has no value, with the most frequent reason that the scores give."""
+    if not has_metric(study, metric):
+        return "not scored in this study"
+    scores = with_clean_status(study.scores[study.scores["metric"] == metric])
+    scores = scores[(scores["status"] != "ok") & (scores["reason"].fillna("") != "")]
+    keys = ["dataset", "design", "model", "variant", "seed"]
+    ends = (
+        scores[keys]
+        .merge(study.runs[[*keys, "status"]].drop_duplicates(keys), on=keys, how="left")["status"]
+        .to_numpy()
+    )
+    # What the metric said of a model's embedding tells more than why a model did not run or what a control lacks.
+    models = ~scores["model"].map(is_control).to_numpy(dtype=bool)
+    choices = (
+        models & (ends == "ok"),
+        models & (ends != "not_applicable"),
+        ends == "ok",
+        np.ones(len(scores), dtype=bool),
+    )
+    reason = first_reason(scores["reason"][next((choice for choice in choices if choice.any()), choices[-1])])
+    return f"no value: {short(reason, 90)}" if reason else "no value"
 
 
 def missing_notes(study: Study, metrics: Sequence[str]) -> list[str]:

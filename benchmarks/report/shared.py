@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.report.section import codes, numbers
 from benchmarks.report.study import Study
-from benchmarks.statistics.keys import declaration, declared
+from benchmarks.statistics.keys import CONDITION, VARIANT, declaration, declared, with_clean_status
 from benchmarks.statistics.ranking import ranking_metrics
 
 GROUPS = {
@@ -143,6 +143,18 @@ def _scores(study: Study, metrics: list[dict[str, Any]]) -> tuple[dict[str, list
         "state": state.tolist() + padding,
         "reason": reason[:n] + blank,
         "flag": reason[n : 2 * n] + blank,
+        "flagged": _flagged(study, summary) + padding,
         "unscaled": reason[2 * n :] + blank,
     }
     return columns, reasons
+
+
+def _flagged(study: Study, summary: pd.DataFrame) -> list[int]:
+    """Scores with a value of flagged runs, for each row of `summary`."""
+    keys = [*CONDITION, *VARIANT]
+    runs = study.flagged[[*keys, "replicate", "seed"]].drop_duplicates()
+    ok = with_clean_status(study.scores).query("status == 'ok'")
+    found = ok[[*keys, "metric", "replicate", "seed"]].merge(runs, on=[*keys, "replicate", "seed"])
+    counts = found.groupby([*keys, "metric"], dropna=False).size().rename("n_flagged").reset_index()
+    rows = summary[[*keys, "metric"]].merge(counts, on=[*keys, "metric"], how="left")
+    return rows["n_flagged"].fillna(0).astype(int).tolist()

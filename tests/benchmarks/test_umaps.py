@@ -118,6 +118,7 @@ def test_pictures_of_a_study(results):
     table = compute_umaps(runs, folder, max_observations=150)
     assert tuple(table.columns) == COLUMNS
     assert table.groupby("variant").size().tolist() == [150, 150]
+    assert set(table["n_observations"]) == {240} and set(table["seed"]) == {0}
     first, second = (table[table["variant"] == name].reset_index(drop=True) for name in ("a", "b"))
     for name in ("cell_type", "batch", "group"):
         pd.testing.assert_series_equal(first[name], second[name])

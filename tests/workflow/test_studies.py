@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.documents import load_yaml
+from benchmarks.figures.papers import names_of
+from benchmarks.figures.unpairing import MOST_FRACTIONS
+from benchmarks.umaps import choose_runs
 from workflow.configuration import Study, load_study
 from workflow.planning import make_plan
 
@@ -89,15 +94,54 @@ def test_the_small_form_asks_what_the_full_form_asks(name):
     }
     missing = {model for model in full["models"] if not model.startswith("multivi")} - set(small["models"])
     assert replaced <= set(small["models"]) and missing <= {"scmm-low-rate", "scmidas"}
-    assert not set(full["metrics"]) - set(small["metrics"])
+    # The 10x PBMC of the full form have no labels.
+    unlabelled = {"nmi_leiden"} if name == "multivi_unpairing" else set()
+    assert set(full["metrics"]) == set(small["metrics"]) - unlabelled
+    assert full.get("predict", False) == small.get("predict", False)
     keys = {"groups", "sources", "hide_batch", "test_fraction", "unpaired_fraction"}
 
     def used(content):
         parts = [content.get("designs", {}), *(item for item in content["datasets"] if isinstance(item, dict))]
         return {key for part in parts for key in part if key in keys}
 
-    assert used(full) <= used(small)
+    assert used(full) == used(small)
     assert all(len(load_yaml(FILES[name])["description"]) > 80 for name in (name, f"{name}_small"))
+
+
+LAID_OUT = {
+    "brombacher_4_5": lambda part: {(size, 0.0) for size in (part["n_cells"].min(), part["n_cells"].max())},
+    "multivi_2": lambda part: far_apart(part[part["n_cells"] == part["n_cells"].max()]),
+    "multivi_s3": lambda part: {(part["n_cells"].max(), part["unpaired_fraction"].min())},
+    "multivi_3_s4": lambda part: {(part["n_cells"].max(), 0.0)},
+    "multivi_6": lambda part: {(part["n_cells"].max(), 0.0)} if part["unpaired_fraction"].max() == 0 else set(),
+    "scmvp_3abc": lambda part: {(part["n_cells"].max(), 0.0)},
+}
+"""Figures with UMAPs: (cells, unpaired fraction) of the designs that they show of the runs on one data set."""
+
+
+def far_apart(runs: pd.DataFrame) -> set:
+    """Lowest and highest unpaired fraction and those between them, as many as the figure has columns."""
+    fractions = sorted(runs.loc[runs["unpaired_fraction"] > 0, "unpaired_fraction"].unique())
+    steps = np.linspace(0, len(fractions) - 1, min(MOST_FRACTIONS, len(fractions))).round().astype(int)
+    return {(runs["n_cells"].max(), fractions[step]) for step in steps}
+
+
+@pytest.mark.parametrize("name", [f"{name}{form}" for name in PAPERS for form in ("", "_small")])
+def test_all_models_are_laid_out_in_the_designs_that_the_figures_show(name, request, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    loaded = study(name, request.getfixturevalue("data_dir") if name.endswith("_small") else tmp_path)
+    runs = pd.DataFrame(make_plan(loaded).to_mapping()["runs"])
+    runs = runs.assign(status=np.where(runs["not_applicable"].astype(bool), "not_applicable", "ok"))
+    runs["n_cells"] = runs["n_cells"].fillna(1e9)  # all that there are
+    drawn = choose_runs(runs, loaded.umaps["max_embeddings"])
+    assert (runs["status"] == "ok").any()
+    for figure in LAID_OUT.keys() & set(names_of(name)):
+        for dataset, part in runs[runs["status"] == "ok"].groupby("dataset"):
+            for size, fraction in LAID_OUT[figure](part):
+                wanted = part[(part["n_cells"] == size) & (part["unpaired_fraction"] == fraction)]
+                found = drawn[(drawn["dataset"] == dataset) & (drawn["n_cells"] == size)]
+                found = found[found["unpaired_fraction"] == fraction]
+                assert set(wanted["variant"]) == set(found["variant"]), f"{figure}: {dataset}, {size:g}, {fraction}"
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@
     return Number(value.toPrecision(4)).toLocaleString("en");
   };
 
-  /* series: [{label, colour, dash, marker, line (no markers), points: [{x, y, low, high, n}]}] */
+  /* series: [{label, colour, dash, marker, line (no markers), points: [{x, y, low, high, n, flag}]}]; a point with a flag has a ring. */
   function lineChart({ title, note, series, xLabel, yLabel, xLog, yLog, xFormat, yBounds }) {
     const points = series.flatMap((item) => item.points);
     const caption = element("figcaption", {}, title, note ? element("span", {}, ` ${note}`) : null);
@@ -93,10 +93,11 @@
       if (!item.line) {
         sorted.forEach((point) => {
           const x = px(point.x) + shift;
-          const text = `${item.label}\n${xLabel}: ${xFormat ? xFormat(point.x) : short(point.x)}\n${yLabel}: ${format(point.y)}` + (point.low !== null && point.low !== undefined ? ` (${format(point.low)} to ${format(point.high)})` : "") + `\n${point.n} replicate${point.n === 1 ? "" : "s"}`;
+          const text = `${item.label}\n${xLabel}: ${xFormat ? xFormat(point.x) : short(point.x)}\n${yLabel}: ${format(point.y)}` + (point.low !== null && point.low !== undefined ? ` (${format(point.low)} to ${format(point.high)})` : "") + `\n${point.n} replicate${point.n === 1 ? "" : "s"}` + (point.flag ? `\n${point.flag}` : "");
           const mark = element("g", {}, element("title", {}, text));
           if (point.low !== null && point.low !== undefined) mark.append(element("line", { x1: x, x2: x, y1: py(point.low), y2: py(point.high), stroke: item.colour, "stroke-width": 1.25 }));
           mark.append(marker(item.marker, x, py(point.y), 3.2, item.colour));
+          if (point.flag) mark.append(element("circle", { class: "ring", cx: x, cy: py(point.y), r: 6, fill: "none", stroke: "#1a1d21", "stroke-width": 1.25 }));
           group.append(mark);
         });
       }

@@ -33,7 +33,7 @@ const MosaicBench = (() => {
   const score = (row) => ({
     mean: scores.mean[row], median: scores.median[row], sd: scores.sd[row], low: scores.low[row], high: scores.high[row], n: scores.n[row],
     ok: scores.ok[row], planned: scores.planned[row], scaled: scores.scaled[row], state: scores.state[row],
-    reason: shared.reasons[scores.reason[row]] || "", flag: shared.reasons[scores.flag[row]] || "", unscaled: shared.reasons[scores.unscaled[row]] || "",
+    reason: shared.reasons[scores.reason[row]] || "", flag: shared.reasons[scores.flag[row]] || "", flagged: scores.flagged[row], unscaled: shared.reasons[scores.unscaled[row]] || "",
   });
 
   function element(tag, attributes, ...children) {

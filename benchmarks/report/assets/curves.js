@@ -19,7 +19,9 @@ MosaicBench.section("curves", (root) => {
         const row = condition < 0 ? undefined : MosaicBench.find(condition, number, metricNumber);
         if (row === undefined) return null;
         const item = MosaicBench.score(row);
-        return item.mean === null || item.flag ? null : { x: place, y: item.mean, low: item.low, high: item.high, n: item.n };
+        // A mean of degenerate embeddings alone says nothing; one that has some of them is drawn with a ring.
+        if (item.mean === null || (item.flagged && item.flagged >= item.ok)) return null;
+        return { x: place, y: item.mean, low: item.low, high: item.high, n: item.n, flag: item.flagged ? `flagged: ${item.flag}` : "" };
       }).filter(Boolean);
       return points.length ? { label: variant.label, colour: variant.colour, dash: variant.dash, marker: variant.marker, line: variant.control, points } : null;
     }).filter(Boolean);

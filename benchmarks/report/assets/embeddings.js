@@ -38,7 +38,7 @@ MosaicBench.section("embeddings", (root, data) => {
     MosaicBench.replaceControls(root,
       MosaicBench.select("Design", data.designs.map((item, value) => ({ value, text: `${item.dataset}, ${MosaicBench.cells(item.cells)} cells, ${MosaicBench.percent(item.fraction)} unpaired` })), own.design, (value) => { own.design = value; own.chosen = null; draw(); }, "design"),
       MosaicBench.select("Colour", Object.entries(data.labels).map(([value, text]) => ({ value, text })), own.colour, (value) => { own.colour = value; own.chosen = null; draw(); }, "colour"),
-      element("span", { class: "where" }, `${design.dataset} · ${MosaicBench.cells(design.cells)} cells · ${MosaicBench.percent(design.fraction)} unpaired · by ${data.labels[own.colour].toLowerCase()}`));
+      element("span", { class: "where" }, `${design.dataset} · ${MosaicBench.cells(design.cells)} cells · ${MosaicBench.percent(design.fraction)} unpaired · ${design.n < design.all ? `${MosaicBench.cells(design.n)} of ${MosaicBench.cells(design.all)} observations · ` : ""}by ${data.labels[own.colour].toLowerCase()}`));
     const canvases = [];
     root.querySelector("[data-view]").replaceChildren(...design.pictures.map((picture) => {
       const canvas = element("canvas", { role: "img", "aria-label": `UMAP of ${shared.variants[picture.variant].label}, coloured by ${data.labels[own.colour].toLowerCase()}, ${design.n} observations` });

@@ -1,7 +1,7 @@
 /* The table of models by metrics. */
 MosaicBench.section("overview", (root) => {
   const { shared, element, format } = MosaicBench;
-  const own = { group: "main", show: "value", sort: null, ascending: false };
+  const own = { group: "main", show: "value", sort: null, ascending: false, at: null };
   const present = shared.metrics.filter((metric) => !metric.run);
   const STATES = ["ok", "failed", "missing", "not applicable", "not available"];
   const detail = root.querySelector("[data-detail]");
@@ -41,10 +41,11 @@ MosaicBench.section("overview", (root) => {
   function cell(variantNumber, metricNumber, condition) {
     const variant = shared.variants[variantNumber], metric = shared.metrics[metricNumber];
     const row = MosaicBench.find(condition, variantNumber, metricNumber);
-    if (row === undefined) return element("td", { class: "none" }, "–");
-    const item = MosaicBench.score(row);
-    const show = () => detail.replaceChildren(...describe(variant, metric, item));
-    const events = { tabindex: 0, onfocus: show, onmouseenter: show, onclick: show };
+    const item = row === undefined ? null : MosaicBench.score(row);
+    const show = () => detail.replaceChildren(...(item ? describe(variant, metric, item) : [element("strong", {}, `${variant.label}, ${metric.title}`), ": no score in this condition."]));
+    const key = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); show(); } };
+    const events = { tabindex: -1, "data-at": `${variantNumber} ${metricNumber}`, onfocus: show, onmouseenter: show, onclick: show, onkeydown: key };
+    if (!item) return element("td", { class: "none", ...events }, "–");
     if (item.state !== 0) {
       const quiet = item.state >= 3;
       return element("td", { class: quiet ? "none" : "failed", ...events, "data-state": STATES[item.state] }, item.state === 3 ? "n/a" : STATES[item.state]);
@@ -56,6 +57,31 @@ MosaicBench.section("overview", (root) => {
     const node = element("td", { ...events, "data-state": "ok", "data-value": value }, element("span", { class: "v" }, format(value), partial), element("span", { class: "i" }, below));
     if (!item.flag) paint(node, item.scaled);
     return node;
+  }
+
+  /* One cell of the table is reached by Tab; from there arrows, Home and End (of the row; with Ctrl, of the table) move. */
+  function rove(table) {
+    const lines = [...table.querySelectorAll("tbody tr")].map((line) => [...line.querySelectorAll("td")]);
+    const cells = lines.flat();
+    if (!cells.length) return;
+    const enter = (node) => {
+      cells.forEach((other) => { other.tabIndex = other === node ? 0 : -1; });
+      own.at = node.dataset.at;
+    };
+    enter(cells.find((node) => node.dataset.at === own.at) || cells[0]);
+    table.addEventListener("focusin", (event) => { if (event.target.tagName === "TD") enter(event.target); });
+    table.addEventListener("keydown", (event) => {
+      const y = lines.findIndex((line) => line.includes(event.target));
+      if (y < 0 || event.altKey || event.metaKey) return;
+      const x = lines[y].indexOf(event.target), whole = event.ctrlKey;
+      const to = {
+        ArrowLeft: [y, x - 1], ArrowRight: [y, x + 1], ArrowUp: [y - 1, x], ArrowDown: [y + 1, x],
+        Home: [whole ? 0 : y, 0], End: [whole ? lines.length - 1 : y, lines[y].length - 1],
+      }[event.key];
+      if (!to || (whole && event.key.startsWith("Arrow"))) return;
+      event.preventDefault();
+      lines[to[0]]?.[to[1]]?.focus();
+    });
   }
 
   function draw() {
@@ -126,12 +152,13 @@ MosaicBench.section("overview", (root) => {
         ...columns.map((metric) => cell(number, metric, condition)));
     };
     const inCondition = order.filter((number) => columns.some((metric) => MosaicBench.find(condition, number, metric) !== undefined));
-    const table = element("table", { class: "grid" }, element("thead", {}, groups, heads),
+    const table = element("table", { class: "grid", role: "grid", "aria-label": "Models by metrics", "aria-readonly": "true" }, element("thead", {}, groups, heads),
       element("tbody", {}, ...inCondition.filter((number) => !shared.variants[number].control).map(line)),
       element("tbody", { class: "controls-body" }, ...inCondition.filter((number) => shared.variants[number].control).map(line)));
-    const box = element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Models by metrics" }, table);
+    const box = element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Models by metrics, to scroll" }, table);
     const left = view.querySelector(".scroll")?.scrollLeft || 0;
     view.replaceChildren(box);
+    rove(table);
     box.scrollLeft = left;
     if (active !== undefined) table.querySelector(`th[data-column="${active}"] button`)?.focus();
   }

@@ -59,24 +59,23 @@ def _design(study: Study, key: tuple, part: pd.DataFrame) -> dict[str, Any]:
         "cells": int(n_cells),
         "fraction": float(fraction),
         "n": len(first),
+        "all": int(part["n_observations"].iloc[0]) if "n_observations" in part else len(first),
         "columns": labels,
         "pictures": pictures,
     }
 
 
 def _flag(study: Study, embedding: pd.DataFrame) -> str:
-    row = embedding.iloc[0]
+    """Why the run of a picture is flagged; empty where it is not, whatever its variant's other seeds are."""
+    row, runs = embedding.iloc[0], study.runs
+    # Tables of UMAPs had no seeds once: the first successful one of the design was drawn.
+    drawn = runs[(runs["dataset"] == row["dataset"]) & (runs["design"] == row["design"]) & (runs["status"] == "ok")]
+    seed = row["seed"] if "seed" in embedding else drawn["seed"].min()
     flagged = study.flagged
-    same = (
-        (flagged["design"] == row["design"])
-        & (flagged["variant"] == row["variant"])
-        & (flagged["model"] == row["model"])
-    )
-    return (
-        str(flagged.loc[same & (flagged["dataset"] == row["dataset"]), "flag_reason"].iloc[0])
-        if (same & (flagged["dataset"] == row["dataset"])).any()
-        else ""
-    )
+    same = flagged["seed"] == seed
+    for name in ("dataset", "design", "model", "variant"):
+        same &= flagged[name] == row[name]
+    return str(flagged.loc[same, "flag_reason"].iloc[0]) if same.any() else ""
 
 
 def _label(column: pd.Series) -> dict[str, Any]:

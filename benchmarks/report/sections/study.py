@@ -5,6 +5,16 @@ from __future__ import annotations
 from benchmarks.report.section import Section, render
 from benchmarks.report.study import Study
 
+CONTROL_NOTES = {
+    "random": "The <em>random</em> control is an embedding of noise and shows chance level",
+    "oracle": "the <em>oracle</em> is built from the truth and shows the best possible",
+    "collapsed": (
+        "the <em>collapsed</em> control is one point with tiny noise, which some metrics reward: it shows that the flag for "
+        "degenerate embeddings works"
+    ),
+}
+"""What each control shows, for those that a study has."""
+
 
 def section(study: Study) -> Section:
     """Numbers of data sets, designs, models and runs, and a table of them by data set."""
@@ -38,6 +48,13 @@ def section(study: Study) -> Section:
     overrides = [
         (name, sorted(values.items())) for name, values in sorted((config.get("hyperparameters") or {}).items())
     ]
+    # Designs by groups or by sources take cells apart without a fraction of them.
+    designs = [config.get("designs") or {}, *(item for item in config.get("datasets") or [] if isinstance(item, dict))]
+    unpaired = bool((runs["unpaired_fraction"] > 0).any()) or any(
+        design.get("groups") or design.get("sources") for design in designs
+    )
+    known = set(study.variants["model"])
+    notes = [note for model, note in CONTROL_NOTES.items() if model in known]
     html = render(
         "study.html.j2",
         description=study.provenance.get("description") or "",
@@ -47,6 +64,8 @@ def section(study: Study) -> Section:
         contestants=contestants["label"].tolist(),
         controls=[label for label in study.variants.loc[study.variants["control"], "label"]],
         devices=sorted({device for device in runs["device"] if device}),
+        unpaired=unpaired,
+        control_notes=[note[0].upper() + note[1:] if not number else note for number, note in enumerate(notes)],
         one_replicate=all(item["replicates"] < 2 for item in datasets),
     )
     return Section("study", "Study", html)

@@ -181,6 +181,7 @@ def neurips(entry: DatasetEntry, folder: Path) -> Truth:
     (folder / entry.path["data"]).write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
     plain.unlink()
     truth = obs.rename(columns={"Site": "site", "DonorNumber": "donor"})[["cell_type", "batch", "site", "donor"]]
+    truth = truth.assign(batch=obs[entry.batch])
     return Truth(counts, truth.astype(object), where if other == "atac" else {}, ids)
 
 
@@ -544,6 +545,7 @@ def gastrulation_all(entry: DatasetEntry, folder: Path) -> Truth:
 
 BUILDERS: dict[str, Callable[[DatasetEntry, Path], Truth]] = {
     "neurips_bmmc_multiome": neurips,
+    "neurips_bmmc_multiome_sites": neurips,
     "neurips_bmmc_cite": neurips,
     "pbmc_unsorted_multiome": tenx_multiome,
     "hematopoiesis_atac": hematopoiesis,
@@ -670,6 +672,7 @@ def test_an_entry_reads_files_of_the_real_form(registry, tmp_path, name):
 def test_the_sizes_that_the_papers_state(registry):
     stated = {
         "neurips_bmmc_multiome": 69_249,
+        "neurips_bmmc_multiome_sites": 69_249,
         "pbmc_unsorted_multiome": 12_012,
         "hematopoiesis_atac": 47_148,
         "pbmc_rna_methods": 30_495,

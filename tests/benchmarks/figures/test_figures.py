@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colors as mcolors
 from matplotlib.colors import to_hex
 
 from benchmarks.__main__ import main
@@ -135,11 +136,31 @@ def test_umaps_show_the_points_of_smallest_and_largest_size_in_the_colours_of_th
 
 
 def test_boxes_and_points_show_every_subsample(studies, drawn):
-    axes = panel(drawn("brombacher_s1_s2")["marrow_cite"], "Wall time (s) ↓")
-    assert axes.get_yscale() == "log" and axes.get_ylabel() == "Wall time (s)"
-    shown = np.concatenate([line.get_ydata() for line in axes.lines if line.get_gid() == "points"])
-    table = values(studies["brombacher_sample_size"], "wall_seconds")
+    axes = panel(drawn("brombacher_s1_s2")["marrow_cite"], "CPU time (s) ↓")
+    assert axes.get_yscale() == "log" and axes.get_ylabel() == "CPU time (s)"
+    points = [line for line in axes.lines if line.get_gid() == "points"]
+    table = values(studies["brombacher_sample_size"], "cpu_seconds")
+    table = table[~table["model"].isin(["random", "oracle"])]
+    shown = np.concatenate([line.get_ydata() for line in points])
     np.testing.assert_allclose(np.sort(shown), np.sort(table[table["dataset"] == "marrow_cite"]["value"]))
+    # Points can be told from their box and from each other.
+    assert all(len(np.unique(line.get_xdata())) == 6 and to_hex(line.get_color()) == "#000000" for line in points)
+
+
+def test_boxes_of_variants_of_one_model_differ_as_their_legend_says(studies):
+    study = studies["brombacher_sample_size"]
+    scores, runs = (
+        table.replace({"model": {"davae": "scmm"}, "variant": {"davae": "scmm-low-rate"}})
+        for table in (study.scores, study.runs)
+    )
+    figure = draw_parts(FIGURES["brombacher_s1_s2"], Study(scores, runs))["marrow_multiome"]
+    legend = figure.legends[0]
+    hatch = dict(zip((text.get_text() for text in legend.get_texts()), (p.get_hatch() for p in legend.get_patches())))
+    ink = mcolors.to_rgb(style.colour("scmm"))
+    axes = panel(figure, "CPU time (s) ↓")
+    boxes = [p for p in axes.patches if p.get_zorder() > 0 and mcolors.to_rgb(p.get_facecolor()) == ink]
+    assert len(boxes) == 6 and hatch["scmm"] != hatch["scmm-low-rate"]
+    assert [box.get_hatch() or "" for box in boxes] == [hatch["scmm"] or "", hatch["scmm-low-rate"]] * 3
 
 
 def test_unpairing_curves_are_means_over_replicates_and_a_failure_ends_a_curve(studies, drawn):
@@ -236,6 +257,59 @@ def test_clustering_bars_stand_in_the_papers_groups_and_a_failure_is_a_cross(stu
     assert [labels[round(line.get_xdata()[0])] for line in axes.lines if line.get_gid() == "absent"] == ["scai"]
 
 
+def without(study: Study, reason: str, metric: str, **where) -> Study:
+    """A study whose scores with these keys failed for a reason, those of controls for another one."""
+    scores = study.scores.copy()
+    at = (scores["metric"] == metric) & np.logical_and.reduce([scores[key] == value for key, value in where.items()])
+    scores.loc[at, ["value", "status", "reason"]] = [np.nan, "failed", reason]
+    scores.loc[at & scores["model"].isin(["random", "oracle"]), "reason"] = "controls say nothing"
+    # Models that did not run, the most of all, have reasons of their own.
+    many = pd.concat([scores[at].assign(variant=f"other {i}", status="not_applicable", reason="x") for i in range(9)])
+    runs = many.drop(columns=["metric", "value"])
+    scores = pd.concat([scores, many], ignore_index=True)
+    study = Study(study.scores, pd.concat([study.runs, runs], ignore_index=True), umaps=study.umaps)
+    return Study(scores, study.runs, umaps=study.umaps)
+
+
+def test_names_of_models_stand_below_the_last_panel_that_has_bars(studies):
+    study = without(studies["scmvp_clustering"], "one label only", "ari_kmeans", dataset="share_mouse_skin")
+    figure = draw_parts(FIGURES["scmvp_3d_4a"], study)[""]
+    first = panel(figure, "scicar_cell_lines")
+    shown = [tick.label1.get_text() for tick in first.xaxis.get_major_ticks() if tick.label1.get_visible()]
+    assert {"scmvp", "liger", "random"} <= set(shown) and first.get_xlabel() == "model"
+    below = panel(figure, "share_mouse_skin")
+    assert next(text.get_text() for text in below.texts if text.get_text()) == "no value: one label only"
+    assert not any(tick.label1.get_visible() for tick in below.xaxis.get_major_ticks())
+
+
+def test_data_sets_that_have_no_curve_are_named_with_the_reason(studies):
+    study = without(
+        studies["scmvp_latent_dimensions"], "the cells have no labels", "ari_kmeans", dataset="pairedseq_cell_lines"
+    )
+    figure = draw_parts(FIGURES["scmvp_1b"], study)[""]
+    assert list(lines(panels(figure)[0])) == ["scicar_cell_lines"]
+    assert "pairedseq_cell_lines: no value: the cells have no labels." in words(figure)
+    assert "scicar_cell_lines: no value" not in words(figure)
+
+
+def test_a_panel_without_values_says_what_its_scores_say(studies):
+    study = without(studies["multivi_unpairing"], "no cell is unpaired", "rank_distance", dataset="pbmc")
+    axes = panel(draw_parts(FIGURES["multivi_2"], study)["pbmc"], "Neighbour rank distance ↓")
+    assert "no value: no cell is unpaired" in [text.get_text().replace("\n", " ") for text in axes.texts]
+
+
+@pytest.mark.parametrize(
+    "name", ["brombacher_4_5", "multivi_2", "multivi_s3", "multivi_3_s4", "multivi_6", "scmvp_3abc"]
+)
+def test_figures_say_where_a_umap_shows_some_of_the_observations(studies, name):
+    study = studies[FIGURES[name].study]
+    all_of_them = Study(study.scores, study.runs, umaps=study.umaps.assign(n_observations=250))
+    assert "drawn at random" not in words(next(iter(draw_parts(FIGURES[name], all_of_them).values())))
+    thinned = Study(study.scores, study.runs, umaps=study.umaps.assign(n_observations=12345))
+    for figure in draw_parts(FIGURES[name], thinned).values():
+        assert "UMAPs show 250 of 12,345 observations, drawn at random." in words(figure)
+
+
 def test_multidgd_panels(studies, drawn):
     figure, scores = drawn("multidgd_2")[""], studies["multidgd_benchmark"].scores
     largest = scores[scores["n_cells"] == scores.groupby("dataset")["n_cells"].transform("max")]
@@ -249,7 +323,12 @@ def test_multidgd_panels(studies, drawn):
     assert shown["multidgd"][0] == pytest.approx(own["marrow"])
     assert shown["multivi-native"][0] == pytest.approx(leiden["marrow"])
     assert len(shown["cobolt"]) == 1, "Cobolt is compared on the whole cortex only"
-    axes = panel(figure, "Test loss ratio, by number of cells ↓")
+    axes = panel(figure, "Test error ratio, RNA, by number of cells ↓")
+    # Predictions of accessibility are probabilities: an error against counts is not drawn.
+    assert sorted(lines(axes)) == ["multidgd", "multivi-native", "scmm"]
+    assert all(line.get_label() != "multidgd" or len(line.get_xdata()) == 4 for line in axes.lines)
+    for said in ("not the same ones at all sizes", "ATAC is left out", "best of ten resolutions", "default layers"):
+        assert said in words(figure)
     by_size = scores.query("metric == 'prediction_rmse_rna' and dataset == 'marrow' and model == 'multidgd'")
     means = by_size.groupby("n_cells")["value"].mean()
     first = next(line for line in axes.lines if line.get_label() == "multidgd")
@@ -391,6 +470,9 @@ def test_conditions_take_the_column_of_modalities_where_all_cells_are_complete(s
     treated = study.umaps.assign(condition=np.where(np.arange(len(study.umaps)) % 2, "control", "stimulated"))
     figure = draw_parts(FIGURES["multivi_6"], Study(study.scores, study.runs, umaps=treated))[""]
     headings = [axes.get_title() for axes in panels(figure)]
+    # The paper's order: replicate, condition, cell type; then modality, batch, cell type.
+    assert [heading for heading in headings[:9] if heading] == ["batch", "condition", "cell type"]
+    assert [heading for heading in headings[-6:] if heading] == ["modalities", "batch", "cell type"]
     assert headings.count("condition") == 1 and headings.count("modalities") == 1
     assert "stimulated" in words(figure)
     assert "condition" not in {axes.get_title() for axes in panels(draw_parts(FIGURES["multivi_6"], study)[""])}

@@ -201,6 +201,49 @@ def test_details_of_a_score_by_keyboard(page):
     assert "takes paired cells only" in page.find_element("css selector", "#overview [data-detail]").text
 
 
+def test_one_score_is_reached_by_tab_and_the_others_by_arrows(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def place():
+        return page.execute_script(
+            "const cell = document.activeElement, rows = [...document.querySelectorAll('#overview tbody tr')];"
+            "return cell.tagName === 'TD' ? [rows.indexOf(cell.parentNode), [...cell.parentNode.querySelectorAll('td')].indexOf(cell)] : null"
+        )
+
+    def press(*keys):
+        page.switch_to.active_element.send_keys(*keys)
+        return place()
+
+    rows, columns, reached, role = page.execute_script(
+        "const rows = [...document.querySelectorAll('#overview tbody tr')], cells = [...document.querySelectorAll('#overview tbody td')];"
+        "return [rows.length, rows[0].querySelectorAll('td').length, cells.filter(cell => cell.tabIndex === 0).length,"
+        " document.querySelector('#overview table').getAttribute('role')]"
+    )
+    assert rows > 5 and columns > 3 and reached == 1 and role == "grid"
+    # From the last head, the next stop is the one score; the one after it is out of the table.
+    page.execute_script("[...document.querySelectorAll('#overview thead button')].at(-1).focus()")
+    assert press(Keys.TAB) == [0, 0]
+    assert press(Keys.ARROW_RIGHT) == [0, 1] and press(Keys.ARROW_DOWN) == [1, 1]
+    assert press(Keys.END) == [1, columns - 1] and press(Keys.ARROW_RIGHT) == [1, columns - 1]
+    assert press(Keys.HOME) == [1, 0] and press(Keys.ARROW_LEFT) == [1, 0] and press(Keys.ARROW_UP) == [0, 0]
+    assert press(Keys.CONTROL, Keys.END) == [rows - 1, columns - 1] and press(Keys.ARROW_DOWN) == [
+        rows - 1,
+        columns - 1,
+    ]
+    assert press(Keys.CONTROL, Keys.HOME) == [0, 0] and press(Keys.ARROW_DOWN) == [1, 0]
+    for key in (Keys.ENTER, Keys.SPACE):
+        page.execute_script("document.querySelector('#overview [data-detail]').textContent = ''")
+        assert press(key) == [1, 0]
+        label = page.execute_script(
+            "return document.activeElement.parentNode.querySelector('th').firstChild.textContent"
+        )
+        assert page.find_element("css selector", "#overview [data-detail]").text.startswith(f"{label}, ")
+    assert press(Keys.TAB) is None
+    ActionChains(page).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    assert place() == [1, 0], "Tab comes back to where one was"
+
+
 def test_the_table_is_reached_by_tab_alone(page):
     from selenium.webdriver.common.keys import Keys
 
@@ -226,6 +269,42 @@ def test_curves_hide_and_show_a_model(page):
     assert lines() < before
     page.execute_script("document.querySelector('#curves .legend button').click()")
     assert lines() == before
+
+
+def test_a_point_with_some_flagged_runs_has_a_ring_and_one_with_flagged_runs_alone_is_left_out(
+    browser, fictitious_study, fictitious_metrics, tmp_path
+):
+    """At the largest of three sizes one of five runs of scmm is flagged."""
+    points = (
+        "const line = [...document.querySelectorAll('#curves .chart:first-of-type svg > g')].find(g => g.querySelector('title').textContent === 'scmm');"
+        "return [line.querySelectorAll(':scope > g').length, line.querySelectorAll('.ring').length]"
+    )
+
+    def shown(folder):
+        write_report(folder, tmp_path / "report.html", fictitious_metrics)
+        browser.get((tmp_path / "report.html").as_uri())
+        return browser.execute_script(points)
+
+    assert shown(fictitious_study) == [3, 1]
+    assert "A ring marks a mean" in browser.find_element("css selector", "#curves").text
+    shutil.copytree(fictitious_study, tmp_path / "all")
+    runs = read_table(fictitious_study / "runs.parquet")
+    runs.loc[(runs["model"] == "scmm") & (runs["n_cells"] == 2000) & (runs["status"] == "ok"), "collapsed"] = True
+    write_table(tmp_path / "all" / "runs.parquet", runs)
+    assert shown(tmp_path / "all") == [2, 0]
+    assert drain(browser)[0] == []
+
+
+def test_pictures_of_some_observations_say_of_how_many(browser, fictitious_study, fictitious_metrics, tmp_path):
+    shutil.copytree(fictitious_study, tmp_path / "study")
+    where = "return document.querySelector('#embeddings .where').textContent"
+    for total, said in ((600, False), (2000, True)):
+        umaps = read_table(fictitious_study / "umaps.parquet").assign(n_observations=total)
+        write_table(tmp_path / "study" / "umaps.parquet", umaps)
+        write_report(tmp_path / "study", tmp_path / "report.html", fictitious_metrics)
+        browser.get((tmp_path / "report.html").as_uri())
+        assert ("600 of 2,000 observations" in browser.execute_script(where)) is said
+    drain(browser)
 
 
 def test_pictures_are_painted_and_highlighted(page):

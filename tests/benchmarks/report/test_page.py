@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 
 from benchmarks.errors import InputError
+from benchmarks.figures.style import COLOURS
 from benchmarks.formats import write_table
 from benchmarks.report.page import SECTIONS, report_html, write_report
 from benchmarks.report.section import codes, embedded_json, number, numbers
 from benchmarks.report.sections import figures as figures_module
+from benchmarks.report.sections.embeddings import section as embeddings_section
 from benchmarks.report.sections.figures import section as figures_section
+from benchmarks.report.sections.study import section as study_section
 from benchmarks.report.study import Study, read_study
 
 ALWAYS = tuple(name for name in SECTIONS if name != "figures")
@@ -116,6 +119,39 @@ def test_what_the_study_changes_stands_on_its_first_page(html):
     assert "multivi (lr = 0.003, max_epochs = 60)" in part
 
 
+def test_the_first_page_tells_of_pairing_and_of_controls_only_what_the_study_has(small, fictitious_metrics):
+    scores, runs = small
+    text = study_section(Study(scores, runs, metrics=fictitious_metrics)).html
+    assert "taken apart" in text and "pairings" in text and "<em>collapsed</em>" in text
+    paired = [table[table["model"] != "collapsed"].assign(unpaired_fraction=0.0) for table in small]
+    text = study_section(Study(*paired, metrics=fictitious_metrics)).html
+    assert "taken apart" not in text and "pairings" not in text
+    assert "collapsed" not in text and "The <em>random</em> control" in text and "the <em>oracle</em>" in text
+    config = {"config": {"datasets": [{"name": "a", "groups": {"rna": 1, "atac": 1}}]}}
+    assert "taken apart" in study_section(Study(*paired, config, metrics=fictitious_metrics)).html
+    less = [table[~table["model"].isin(["random", "oracle"])] for table in paired]
+    assert "control is" not in study_section(Study(*less, metrics=fictitious_metrics)).html
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_a_picture_is_flagged_for_its_own_run_alone(fictitious_study, fictitious_metrics, column):
+    """A second training seed that collapsed says nothing of the picture of the first one."""
+    study = read_study(fictitious_study, fictitious_metrics)
+    again = study.runs[study.runs["model"] == "pca"].assign(seed=1, collapsed=True)
+    umaps = study.umaps.assign(seed=0) if column else study.umaps
+
+    def flagged(runs):
+        pictures = embeddings_section(Study(study.scores, runs, umaps=umaps, metrics=fictitious_metrics)).data[
+            "designs"
+        ]
+        labels = study.variants["label"]
+        return {labels[picture["variant"]] for design in pictures for picture in design["pictures"] if picture["flag"]}
+
+    assert flagged(pd.concat([study.runs, again], ignore_index=True)) == flagged(study.runs) == {"collapsed", "scmm"}
+    first = study.runs.assign(collapsed=study.runs["collapsed"] | (study.runs["model"] == "pca"))
+    assert "pca" in flagged(first)
+
+
 def test_provenance_is_complete(html):
     part = html[html.index('id="provenance"') :]
     for text in (
@@ -148,6 +184,31 @@ def test_figures_stand_in_the_page_in_the_papers_order_and_small(small, fictitio
     many = figures_section(Study(scores, runs, metrics=fictitious_metrics, figures=(paths[1],) * 5)).html
     assert len(many.encode()) < 450_000 and "Too large for this page" in many
     assert figures_section(Study(scores, runs, metrics=fictitious_metrics)) is None
+
+
+def test_pictures_keep_the_colours_of_categories(tmp_path):
+    """Twelve categories and faint fills on white, with the tints that their edges and a colour map bring along."""
+    from PIL import Image
+
+    wanted = np.array([[int(ink[i : i + 2], 16) for i in (1, 3, 5)] for ink in COLOURS])
+    generator = np.random.default_rng(0)
+    canvas = np.full((600, 1300, 3), 255.0)
+    canvas[:40] = np.linspace(0, 255, 1300)[None, :, None]
+    canvas[40:80] = np.linspace((68, 1, 84), (253, 231, 37), 1300)[None]
+    rows, columns = generator.integers(100, 596, 9000), generator.integers(0, 1296, 9000)
+    kind = generator.integers(0, len(wanted), 9000)
+    for row, column, ink in zip(rows, columns, wanted[kind]):
+        canvas[row : row + 4, column : column + 4] += 0.5 * (ink - canvas[row : row + 4, column : column + 4])
+        canvas[row + 1 : row + 3, column + 1 : column + 3] = ink
+    canvas[540:560], canvas[560:580] = 247, 236  # empty panels and tiles
+    before = canvas.astype(np.uint8)
+    Image.fromarray(before).save(tmp_path / "a.png")
+    picture = figures_module._picture(tmp_path / "a.png", 1300)
+    with Image.open(io.BytesIO(base64.b64decode(picture["data"]))) as image:
+        after = np.asarray(image.convert("RGB")).astype(int)
+    for ink in [*wanted, np.full(3, 247), np.full(3, 236), np.full(3, 255)]:
+        moved = np.linalg.norm(after[(before == ink).all(axis=2)] - ink, axis=1)
+        assert moved.max() == 0, (ink, moved.max())
 
 
 def test_same_study_same_bytes_in_one_small_file(html, fictitious_study, fictitious_metrics, tmp_path):

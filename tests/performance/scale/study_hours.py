@@ -38,6 +38,7 @@ BY_STEPS = {"portal", "scalex", "scmomat", "portal-sc", "scalex-package"}
 FEATURES = {
     # genes, peaks, proteins, and whether a paper or the data's release states them
     "neurips_bmmc_multiome": ((13431, 116490, 0), True),
+    "neurips_bmmc_multiome_sites": ((13431, 116490, 0), True),
     "neurips_bmmc_cite": ((13953, 0, 134), True),
     "share_gm12878_rep3": ((8000, 23000, 0), True),
     "human_cortex_multiome": ((15172, 95677, 0), True),
