@@ -6,11 +6,11 @@ from benchmarks.report.section import Section, render
 from benchmarks.report.study import Study
 
 CONTROL_NOTES = {
-    "random": "The <em>random</em> control is an embedding of noise and shows chance level",
-    "oracle": "the <em>oracle</em> is built from the truth and shows the best possible",
+    "random": "control is an embedding of noise and shows chance level",
+    "oracle": "control is built from the truth and shows the best possible",
     "collapsed": (
-        "the <em>collapsed</em> control is one point with tiny noise, which some metrics reward: it shows that the flag for "
-        "degenerate embeddings works"
+        "control is one point with tiny noise, which some metrics reward: it shows that the flag for degenerate embeddings "
+        "works"
     ),
 }
 """What each control shows, for those that a study has."""
@@ -54,7 +54,6 @@ def section(study: Study) -> Section:
         design.get("groups") or design.get("sources") for design in designs
     )
     known = set(study.variants["model"])
-    notes = [note for model, note in CONTROL_NOTES.items() if model in known]
     html = render(
         "study.html.j2",
         description=study.provenance.get("description") or "",
@@ -65,7 +64,7 @@ def section(study: Study) -> Section:
         controls=[label for label in study.variants.loc[study.variants["control"], "label"]],
         devices=sorted({device for device in runs["device"] if device}),
         unpaired=unpaired,
-        control_notes=[note[0].upper() + note[1:] if not number else note for number, note in enumerate(notes)],
+        control_notes=[(model, note) for model, note in CONTROL_NOTES.items() if model in known],
         one_replicate=all(item["replicates"] < 2 for item in datasets),
     )
     return Section("study", "Study", html)
