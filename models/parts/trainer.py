@@ -217,13 +217,12 @@ class Trainer:
             raise DivergedError(f"{self.plan.monitor} is not finite in epoch {epoch}")
         if hasattr(self.module, "epoch_end"):
             self.module.epoch_end(epoch)
-        if epoch <= self.plan.first_stop:
-            pass
-        elif monitored < self.best_loss:
+        watching = epoch > self.plan.first_stop
+        if watching and monitored < self.best_loss:
             self.best_loss, self.stale = monitored, 0
             if self.plan.restore_best:
                 self.best_state = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        else:
+        elif watching:
             self.stale += 1
         if self.checkpoint is not None and (epoch % self.checkpoint_every == 0 or epoch == self.plan.epochs):
             self._save()

@@ -530,6 +530,10 @@ def test_portal_and_davae_say_when_there_is_no_gene_activity():
 
     var = {name: pd.DataFrame(index=visible.var[name].index) for name in visible.modalities}
     bare = Multimodal(visible.obs, visible.counts, var, visible.rows, visible.uns)
+    from benchmarks.errors import InputError
+
+    with pytest.raises(InputError, match="coordinates"):
+        make("models.davae:DAVAE", epochs=1, inputs="counts_per_million").fit(bare, 0, "cpu")
     for path, short in (("models.portal:Portal", {"n_iterations": 40}), ("models.davae:DAVAE", {"epochs": 2})):
         model = make(path, **short)
         model.fit(bare, 0, "cpu")

@@ -4,8 +4,9 @@
     python tests/performance/fidelity/above_chance.py docs/above_chance.tsv
     python tests/performance/fidelity/above_chance.py results/composed_models --history multidgd
 
-``--history`` shows how a model's loss of held-out cells fell, from the records of its runs. ``--keep`` writes each run's scores to a small file, which is read in the place of studies: five seeds of all models
-take hours, and can be run in parts (studies that share a `results_dir` share their runs).
+``--history`` shows how a model's loss of held-out cells fell, from the records of its runs. ``--keep`` writes each run's
+scores to a small file, which is read in the place of studies: five seeds of all models take hours, and can be run in
+parts (studies that share a `results_dir` share their runs).
 
 A model's mean over training seeds is set against the random control's: z is the difference divided by the standard
 error of the difference (both variances over seeds, unequal: Welch's). Three or more is above chance. A standard
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import sys
 from pathlib import Path
 
@@ -107,6 +109,7 @@ def gathered(sources: list[Path]) -> pd.DataFrame:
 
 
 EPOCHS = (1, 10, 25, 50, 100, 150, 200, 300, 400, 500, 750, 1000)
+"""Epochs of which ``--history`` shows the loss."""
 
 
 def histories(study: Path, model: str) -> list[str]:
@@ -122,9 +125,8 @@ def histories(study: Path, model: str) -> list[str]:
             continue
         losses = [history[names[0]] for history in kept]
         shown = [epoch for epoch in EPOCHS if any(len(loss) >= epoch for loss in losses)]
-        cells = [
-            f"{sum(x := [loss[epoch - 1] for loss in losses if len(loss) >= epoch]) / len(x):.1f}" for epoch in shown
-        ]
+        reached = [[loss[epoch - 1] for loss in losses if len(loss) >= epoch] for epoch in shown]
+        cells = [f"{statistics.fmean(values):.1f}" for values in reached]
         ends = ", ".join(str(len(loss)) for loss in losses)
         lines += [
             "",
