@@ -6,7 +6,7 @@ paper                                                  code
 p(c), p(z | c), formulas 1 and 2                       ``GaussianMixturePrior``
 RNA channel, mask attention, formula 13                ``MaskAttention``
 ATAC channel, 8 heads of 16, formulas 10 to 12         ``SelfAttention``, within each head
-joint layer of 256, mean and variance                  ``PosteriorHead``
+shared linear layer (256 to 128), mean and variance    ``PosteriorHead``
 weights softmax(MLP(p(z | c)))                         ``ClusterWeightedDecoder.cluster``
 x ~ NB, y ~ ZIP on TF-IDF, formulas 3 to 9             ``ClusterWeightedDecoder.log_likelihood``
 KL of q from the mixture, p(c | z) = q(c | z)          ``GaussianMixturePrior.divergence``
@@ -14,7 +14,8 @@ KL(q(z|x,y) || q(z|x_imputed)) + ... y                 ``ScMVPNetwork.losses``: 
 mixture parameters started by a GMM fit                ``ScMVPNetwork.epoch_end``
 =====================================================  ==================================================
 
-The softmax masks are multiplied by their width, so that they average one. The KL and consistency terms rise
+The softmax masks are multiplied by their width, so that they average one; the encoder's mask, of which the paper prints
+no function, is the release's sigmoid, and so is the layer normalisation of the shared linear layer. The KL and consistency terms rise
 over the first epochs, and the mixture is fitted to the codes after them: at the start the codes are noise. The
 weights of the terms (RNA 3, ATAC 0.1, consistency 0.1) and Adam's epsilon are the release's, without which it does
 not reproduce; its absolute errors beside the likelihoods, the paper does not have: they are left out. The RNA decoder
@@ -47,7 +48,7 @@ class ScMVP(ComposedModel):
         unpaired=False,
         batches=False,
         gpu=True,
-        version=3,
+        version=4,
         defaults={
             "channels": "both",
             "n_latent": 10,

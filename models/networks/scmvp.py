@@ -21,7 +21,8 @@ class Channel(nn.Module):
     def __init__(self, modality: str, n_features: int, width: int, n_heads: int) -> None:
         super().__init__()
         self.first = SparseLinear(n_features, width)
-        self.attention = MaskAttention(width) if modality == "rna" else SelfAttention(width, n_heads)
+        rna = modality == "rna"
+        self.attention = MaskAttention(width, competing=False) if rna else SelfAttention(width, n_heads)
 
     def forward(self, x: SparseRows | torch.Tensor) -> torch.Tensor:
         """n_rows x width."""
@@ -29,13 +30,12 @@ class Channel(nn.Module):
 
 
 class PosteriorHead(nn.Module):
-    """Features -> shared layer -> mean and variance, each through a hidden layer of its own."""
+    """Features -> one shared linear layer, normalised -> mean and variance, linear ("linear layers" in the paper)."""
 
-    def __init__(self, n_in: int, shared: int, width: int, n_latent: int) -> None:
+    def __init__(self, n_in: int, width: int, n_latent: int) -> None:
         super().__init__()
-        self.shared = nn.Sequential(nn.Linear(n_in, shared), nn.ReLU())
-        self.mean = nn.Sequential(nn.Linear(shared, width), nn.ReLU(), nn.Linear(width, n_latent))
-        self.log_variance = nn.Sequential(nn.Linear(shared, width), nn.ReLU(), nn.Linear(width, n_latent))
+        self.shared = nn.Sequential(nn.Linear(n_in, width), nn.LayerNorm(width))
+        self.mean, self.log_variance = nn.Linear(width, n_latent), nn.Linear(width, n_latent)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance, n_rows x n_latent."""
@@ -109,12 +109,12 @@ class ScMVPNetwork(nn.Module):
         self.modalities = tuple(n_features)
         self.prior = GaussianMixturePrior(n_components, n_latent)
         self.channels = nn.ModuleDict({name: Channel(name, size, width, n_heads) for name, size in n_features.items()})
-        self.head = PosteriorHead(width * len(n_features), 2 * width, width, n_latent)
+        self.head = PosteriorHead(width * len(n_features), width, n_latent)
         # The cycle encoders have channels and heads of their own (Methods: "two single-channel encoders").
         self.cycle_channels = nn.ModuleDict(
             {name: Channel(name, size, width, n_heads) for name, size in n_features.items()}
         )
-        self.cycle_heads = nn.ModuleDict({name: PosteriorHead(width, width, width, n_latent) for name in n_features})
+        self.cycle_heads = nn.ModuleDict({name: PosteriorHead(width, width, n_latent) for name in n_features})
         self.decoders = nn.ModuleDict(
             {
                 name: ClusterWeightedDecoder(name, n_latent, n_components, size, width, n_heads)

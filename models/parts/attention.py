@@ -9,22 +9,26 @@ from models.parts.layers import RobustBatchNorm
 
 
 class MaskAttention(nn.Module):
-    """``relu(BatchNorm(LayerNorm(h))) * softmax(W h)``: the hidden layer weighted by an attention mask of itself.
+    """``relu(BatchNorm(LayerNorm(h))) * mask(W h)``: the hidden layer weighted by an attention mask of itself.
 
     Parameters
     ----------
     width
         Width of the hidden layer.
+    competing
+        Whether the mask is a softmax (scMVP's decoder, formula 13), times the width so that its mean is one, or a
+        sigmoid (its encoder, of which the paper prints no function; as in the release).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, competing: bool = True) -> None:
         super().__init__()
         self.layer_norm, self.batch_norm = nn.LayerNorm(width), RobustBatchNorm(width)
-        self.mask = nn.Linear(width, width)
+        self.mask, self.competing = nn.Linear(width, width), competing
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """n_rows x width. The mask is multiplied by the width, so that its mean is one."""
-        mask = torch.softmax(self.mask(hidden), dim=1) * hidden.shape[1]
+        """n_rows x width."""
+        mask = self.mask(hidden)
+        mask = torch.softmax(mask, dim=1) * hidden.shape[1] if self.competing else torch.sigmoid(mask)
         return torch.relu(self.batch_norm(self.layer_norm(hidden))) * mask
 
 

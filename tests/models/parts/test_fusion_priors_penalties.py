@@ -221,6 +221,9 @@ def test_mask_attention_weighs_the_hidden_layer():
     weights = torch.softmax(mask.mask(hidden), 1)
     torch.testing.assert_close(weights.sum(1), torch.ones(5))
     assert torch.equal(mask(hidden), torch.relu(mask.batch_norm(mask.layer_norm(hidden))) * (weights * 16))
+    gate = MaskAttention(16, competing=False).eval()
+    weights = 1 / (1 + torch.exp(-gate.mask(hidden)))
+    torch.testing.assert_close(gate(hidden), torch.relu(gate.batch_norm(gate.layer_norm(hidden))) * weights)
 
 
 def test_domain_batch_norm_normalises_each_domain_by_itself():
