@@ -3,8 +3,8 @@
 python tests/performance/study_table.py results/real_sample_size nmi_leiden
 python tests/performance/study_table.py docs/results/real_unpairing rank_distance_fraction
 
-Each cell is the median over subsamples and seeds of the runs that worked, with the smallest and the largest; of runs that did not
-work it says how many and why.
+Each cell is the median over subsamples and seeds of the runs that worked, with the smallest and the largest; of others it says
+how many have which status (`missing`: the run failed, and runs.tsv says why).
 """
 
 from __future__ import annotations
