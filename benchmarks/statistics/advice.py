@@ -68,9 +68,9 @@ def advise(
     if names is not None:
         scores = scores[scores["metric"].isin(list(names))]
     units = usable_units(scores, runs, metrics)
-    series = fit_all(units, "cells")
+    series = fit_all(units, "cells", metrics)
     surfaces = fit_surfaces(units)
-    others = fit_all(units, "paired") if along_paired else []
+    others = fit_all(units, "paired", metrics) if along_paired else []
     curves = curve_table([*series, *others])
     plateaus = plateau_table(series, references(scores, metrics))
     tables = {
@@ -133,10 +133,15 @@ def cells_sentence(curve: Mapping, plateau: Mapping | None) -> str:
         direction = "Improves with cells" if curve["trend"] == "improves" else "Gets worse with more cells"
     change = f"{text(curve['gain'])}{_between(curve['gain_low'], curve['gain_high'], 'unknown')} {span}"
     limit = text(2 * curve["largest"])
-    if curve["form"] == "log-linear":
-        return f"{direction}: {change}, with no sign of a plateau{share}."
     tolerance, yardstick = percent(plateau["tolerance"]), plateau["yardstick"]
     where = f"within {tolerance} of {yardstick}"
+    if curve["form"] == "log-linear":
+        if plateau["answer"] == "beyond the measured range":
+            return f"{direction}: {change}, with no sign of a plateau{share}."
+        cells = (
+            f"{text(plateau['cells'])} cells{_between(plateau['cells_low'], plateau['cells_high'], f'beyond {limit}')}"
+        )
+        return f"{direction}: {change}, with no sign of a plateau{share}, but the metric's bound is reached {where} from {cells}."
     if plateau["answer"] == "beyond the measured range":
         low = plateau["cells_low"]
         at_least = "" if not np.isfinite(low) else f"; {text(low)} cells are not excluded"

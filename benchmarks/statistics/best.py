@@ -196,7 +196,7 @@ def best(
     metrics = metric_declarations(metrics)
     units = usable_units(scores, runs, metrics)
     if all_series is None:
-        all_series = fit_all(units, "cells")
+        all_series = fit_all(units, "cells", metrics)
     tables = [table for table in (best_measured(units, alpha), best_on_curves(all_series, alpha)) if len(table)]
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))

@@ -7,6 +7,9 @@ Three forms compete: a constant, a straight line in the logarithm, and the satur
 with `b` of either sign, so that it serves metrics of which lower is better, and curves that get worse. All three are
 written as level + slope * x_c(n), x_c(n) = (1 - (n / n0)^(-c)) / c with n0 the geometric mean of the sizes: c -> 0
 gives the logarithm, slope 0 the constant, and a = level + slope / c.
+
+A metric that cannot pass a bound (1 for NMI) cannot level off beyond it either: values read off a curve, and plateaus,
+stop there. A straight line has no plateau of its own, but once it is near the bound, so is any plateau.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from benchmarks.statistics.fitting import Fits, Form, Prepared, fit, intervals, 
 from benchmarks.statistics.keys import CONDITION, VARIANT, declared, metric_declarations
 from benchmarks.statistics.scaling import SCALED_BY_CONTROLS
 from benchmarks.statistics.summary import replicate_means
-from benchmarks.statistics.units import usable_units
+from benchmarks.statistics.units import bounds_of, usable_units
 
 FORMS = ("constant", "log-linear", "power law")
 """Candidate forms, simplest first."""
@@ -39,6 +42,9 @@ REACH = 2.0
 
 TOLERANCES = (0.01, 0.05, 0.10)
 """Fractions of the yardstick within which a score counts as being at its plateau."""
+
+UNBOUNDED = (-np.inf, np.inf)
+"""Bounds of a metric that has none."""
 
 SERIES = ("study", "dataset", *VARIANT, "metric")
 """What a curve belongs to, besides the axis and what is held fixed."""
@@ -87,12 +93,15 @@ class Curve:
         Replicates x sizes; NaN where there is none.
     fits
         See :class:`~benchmarks.statistics.fitting.Fits`; its first row is the curve itself.
+    bounds
+        Smallest and largest value that the metric can take.
     """
 
     sizes: np.ndarray
     means: np.ndarray
     values: np.ndarray
     fits: Fits
+    bounds: tuple[float, float] = UNBOUNDED
 
     @property
     def form(self) -> str:
@@ -111,13 +120,20 @@ class Curve:
 
     @property
     def plateaus(self) -> np.ndarray:
-        """Limit of each sample for infinitely many cells; infinite for the logarithm."""
+        """Limit of each sample for infinitely many cells, within the bounds; infinite for the logarithm."""
+        return np.where(self.fits.form == 1, self._beyond, self._ends)
+
+    @property
+    def _beyond(self) -> np.ndarray:
+        return np.where(self.fits.coefficients[:, 1] < 0, -np.inf, np.inf)
+
+    @property
+    def _ends(self) -> np.ndarray:
+        """What each sample cannot pass: its plateau or the bound, whichever comes first; the bound for the logarithm."""
         level, slope = self.fits.coefficients[:, 0], self.fits.coefficients[:, 1]
-        exponents = self.exponents
-        power = level + slope / np.where(exponents > 0, exponents, 1.0)
-        return np.select(
-            [self.fits.form == 0, self.fits.form == 2], [level, power], np.where(slope < 0, -np.inf, np.inf)
-        )
+        power = level + slope / np.where(self.exponents > 0, self.exponents, 1.0)
+        ends = np.select([self.fits.form == 0, self.fits.form == 2], [level, power], self._beyond)
+        return np.clip(ends, *self.bounds)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -125,7 +141,7 @@ class Curve:
         return self.sizes[0] / REACH, self.sizes[-1] * REACH
 
     def draws(self, n: np.ndarray) -> np.ndarray:
-        """Value at `n` of each sample (rows), the observed one first.
+        """Value at `n` of each sample (rows), the observed one first, not beyond the metric's bounds.
 
         Raises
         ------
@@ -141,7 +157,7 @@ class Curve:
                 f"not read beyond {low:g} to {high:g}; run that size"
             )
         x = position(n[None, :], self.exponents[:, None], self.origin)
-        return self.fits.coefficients[:, :1] + self.fits.coefficients[:, 1:2] * x
+        return np.clip(self.fits.coefficients[:, :1] + self.fits.coefficients[:, 1:2] * x, *self.bounds)
 
     def predict(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Value and 95 % interval at each `n`; raises as :meth:`draws`."""
@@ -166,7 +182,7 @@ class Curve:
         return self.values @ smoother
 
     def cells_within(self, tolerance: float, reference: float | None = None) -> np.ndarray:
-        """Cells from which on each sample stays within `tolerance` of its plateau.
+        """Cells from which on each sample stays within `tolerance` of its plateau, or of the bound that it runs into.
 
         Parameters
         ----------
@@ -178,22 +194,27 @@ class Curve:
         Returns
         -------
         numpy.ndarray
-            One a sample: not below the smallest measured size; infinite where there is no plateau or it comes later
-            than the curve may be read.
+            One a sample: not below the smallest measured size; infinite where there is neither plateau nor bound, or
+            where it comes later than the curve may be read.
         """
-        plateau, exponents = self.plateaus, self.exponents
-        slope = np.abs(self.fits.coefficients[:, 1])
-        yardstick = np.abs(plateau) if reference is None else np.abs(plateau - reference)
-        power = self.fits.form == 2
-        safe = np.where(power, exponents, 1.0)
+        ends, exponents = self._ends, self.exponents
+        level, slope = self.fits.coefficients[:, 0], self.fits.coefficients[:, 1]
+        yardstick = np.abs(ends) if reference is None else np.abs(ends - reference)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            needed = self.origin * (slope / safe / (tolerance * yardstick)) ** (1 / safe)
-        needed = np.where(power, np.where(slope == 0, 0.0, needed), np.where(self.fits.form == 0, 0.0, np.inf))
-        needed = np.where(needed > self.limits[1], np.inf, needed)
+            # The curve is there at level + slope x_c(n) = ends -+ tolerance * yardstick.
+            x = (ends - np.sign(slope) * tolerance * yardstick - level) / slope
+            needed = self.origin * np.select(
+                [self.fits.form == 1, self.fits.form == 2],
+                [np.exp(x), np.maximum(1 - exponents * x, 0.0) ** (-1 / np.where(exponents > 0, exponents, 1.0))],
+            )
+        needed = np.where((self.fits.form == 0) | (slope == 0), 0.0, needed)
+        # A fraction of nothing is reached nowhere: a curve that falls to a bound of 0, say.
+        reached = (needed <= self.limits[1]) & np.isfinite(ends) & ((yardstick > 0) | (needed == 0))
+        needed = np.where(reached, needed, np.inf)
         return np.maximum(needed, self.sizes[0])
 
 
-def fit_curve(sizes: np.ndarray, values: np.ndarray) -> Curve:
+def fit_curve(sizes: np.ndarray, values: np.ndarray, bounds: tuple[float, float] = UNBOUNDED) -> Curve:
     """Fit the three forms to replicated values, and choose one.
 
     The values of all replicates are weighted alike and AICc takes them as independent. What the sizes of a replicate
@@ -205,6 +226,8 @@ def fit_curve(sizes: np.ndarray, values: np.ndarray) -> Curve:
         Numbers of cells, increasing and positive, shape (sizes,).
     values
         Replicates x sizes; NaN where there is none.
+    bounds
+        Smallest and largest value that the metric can take; the fit does not know them, what is read off it does.
 
     Raises
     ------
@@ -221,7 +244,7 @@ def fit_curve(sizes: np.ndarray, values: np.ndarray) -> Curve:
         raise InputError(f"{present.sum()} values are too few to choose a form; run more replicates or sizes")
     fits = fit(values, _candidates(tuple(sizes.tolist()), tuple(present.sum(axis=0).tolist())))
     means = np.array([values[present[:, place], place].mean() for place in range(len(sizes))])
-    return Curve(sizes, means, values, fits)
+    return Curve(sizes, means, values, fits, bounds)
 
 
 AXES = {"cells": "unpaired_fraction", "paired": "n_cells"}
@@ -241,8 +264,10 @@ class Series:
     reason: str
 
 
-def fit_all(units: pd.DataFrame, axis: str = "cells") -> list[Series]:
+def fit_all(units: pd.DataFrame, axis: str = "cells", metrics: Mapping[str, object] | None = None) -> list[Series]:
     """Fit a curve to every series of `units` (:func:`~benchmarks.statistics.units.usable_units`).
+
+    `metrics`, declarations of metrics, say where these end; without them none is bounded.
 
     ``cells`` runs over the number of cells at each unpaired fraction; ``paired`` over the number of paired cells
     (n_cells times one minus the unpaired fraction, those without any left out) at each number of cells.
@@ -265,7 +290,7 @@ def fit_all(units: pd.DataFrame, axis: str = "cells") -> list[Series]:
             names = dict(zip(SERIES, (study, dataset, *key[:-1])))
             series = Series(names, axis, float(key[-1]), bool(part["lower"].iloc[0]), replicates, None, "")
             try:
-                series.curve = fit_curve(sizes, values)
+                series.curve = fit_curve(sizes, values, bounds_of(metrics or {}, names["metric"]))
             except InputError as error:
                 series.reason = str(error)
             result.append(series)
@@ -416,6 +441,6 @@ def learning_curves(
     """
     metrics = metric_declarations(metrics)
     units = usable_units(scores, runs, metrics)
-    along_cells = fit_all(units, "cells")
-    curves = curve_table([*along_cells, *fit_all(units, "paired")])
+    along_cells = fit_all(units, "cells", metrics)
+    curves = curve_table([*along_cells, *fit_all(units, "paired", metrics)])
     return curves, plateau_table(along_cells, references(scores, metrics))

@@ -41,3 +41,15 @@ def usable_units(scores: pd.DataFrame, runs: pd.DataFrame | None, metrics: Mappi
         units.loc[rows, "lower"] = direction != "higher"
     order = [*CONDITION, *VARIANT, "metric", "replicate"]
     return units.sort_values(order, ignore_index=True)
+
+
+def bounds_of(metrics: Mapping[str, object], name: str) -> tuple[float, float]:
+    """Smallest and largest value that the metric `name` can take in :func:`usable_units`; infinite where undeclared.
+
+    That is its declared range, and of a metric with a target the distances from it.
+    """
+    low, high = declared(metrics, name, "range", (-np.inf, np.inf))
+    if declared(metrics, name, "direction") != "target":
+        return low, high
+    target = declared(metrics, name, "target")
+    return 0.0, max(high - target, target - low)

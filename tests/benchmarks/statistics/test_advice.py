@@ -47,7 +47,14 @@ def test_sentences_about_cells():
     beyond = cells_sentence(CURVE, {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf})
     assert "only beyond 20,000 cells" in beyond and "3,000 cells are not excluded" in beyond
     assert "by extrapolation" in cells_sentence(CURVE, {**PLATEAU, "answer": "extrapolated"})
-    assert "no sign of a plateau" in cells_sentence({**CURVE, "form": "log-linear"}, PLATEAU)
+    straight = {**CURVE, "form": "log-linear"}
+    nowhere = {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf}
+    assert cells_sentence(straight, nowhere).endswith(
+        "no sign of a plateau; 90 % of the bootstrap samples choose this form."
+    )
+    assert "the metric's bound is reached within 5 % of the plateau itself from 5,620 cells" in cells_sentence(
+        straight, PLATEAU
+    )
     assert "worse" in cells_sentence({**CURVE, "trend": "worsens"}, PLATEAU)
     assert "do not resolve" in cells_sentence({**CURVE, "trend": "unresolved"}, PLATEAU)
     constant = cells_sentence({**CURVE, "form": "constant"}, PLATEAU)

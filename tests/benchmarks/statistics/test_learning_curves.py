@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.errors import InputError
+from benchmarks.metrics.registry import METRICS
 from benchmarks.statistics.fitting import aicc, intervals, samples
 from benchmarks.statistics.learning_curves import (
     EXPONENTS,
@@ -20,7 +21,7 @@ from benchmarks.statistics.learning_curves import (
     position,
     references,
 )
-from benchmarks.statistics.units import usable_units
+from benchmarks.statistics.units import bounds_of, usable_units
 
 SIZES = np.array([500, 1000, 2500, 5000, 10000.0])
 
@@ -97,6 +98,50 @@ def test_cells_within_by_hand():
     # 21,715 cells are more than twice the largest size.
     assert np.isinf(curve.cells_within(0.05, 0.5)[0])
     assert curve.cells_within(0.5)[0] == 500
+
+
+def test_a_metric_that_ends_at_one_is_not_read_beyond_it():
+    values = np.tile(0.52 + 0.05 * np.log(SIZES), (4, 1))  # 0.98 at 10,000 cells, 1.015 at 20,000
+    free, bounded = fit_curve(SIZES, values), fit_curve(SIZES, values, (0.0, 1.0))
+    assert bounded.form == "log-linear" and np.isinf(bounded.plateaus[0])
+    assert free.predict(20000)[0][0] == pytest.approx(0.52 + 0.05 * np.log(20000)) and bounded.predict(20000)[0][0] == 1
+    # Within 5 % of 1 where 0.52 + 0.05 ln n = 0.95; from chance at 0.5, within 5 % of 0.5 where it is 0.975.
+    assert np.isinf(free.cells_within(0.05)[0])
+    assert bounded.cells_within(0.05)[0] == pytest.approx(np.exp(0.43 / 0.05))
+    assert bounded.cells_within(0.05, 0.5)[0] == pytest.approx(np.exp(0.455 / 0.05))
+    # 0.52 + 0.05 ln n = 0.999 at 14,472 cells, and 0.9999 at 14,738: still within twice the largest size; 1.02 is not.
+    assert bounded.cells_within(0.001)[0] == pytest.approx(np.exp(0.479 / 0.05))
+    low = fit_curve(SIZES, values - 0.1, (0.0, 1.0))
+    assert np.isinf(low.cells_within(0.05)[0])
+
+
+def test_a_power_law_that_passes_the_bound_levels_off_there():
+    values = np.tile(1.02 - 8 * SIZES**-0.6, (4, 1))
+    curve = fit_curve(SIZES, values, (0.0, 1.0))
+    assert curve.form == "power law" and curve.plateaus[0] == 1
+    assert curve.cells_within(0.05)[0] == pytest.approx((8 / 0.07) ** (1 / 0.6), rel=5e-3)
+
+
+def test_a_curve_that_falls_to_a_bound_of_nothing_is_within_no_fraction_of_it():
+    curve = fit_curve(SIZES, np.tile(0.62 - 0.06 * np.log(SIZES), (4, 1)), (0.0, 1.0))
+    assert curve.form == "log-linear" and np.isinf(curve.cells_within(0.05)[0])
+
+
+def test_bounds_come_from_the_declarations(make):
+    scores = curve_scores(make, lambda n: 0.52 + 0.05 * np.log(n), 1e-4)
+    curves, plateaus = learning_curves(scores, None, make.metrics)
+    curve = curves[curves["axis"] == "cells"].iloc[0]
+    assert curve["form"] == "log-linear" and np.isinf(curve["plateau"])
+    row = plateaus.set_index("tolerance").loc[0.05]
+    assert row["answer"] == "within the measured sizes" and row["cells"] == pytest.approx(np.exp(8.6), rel=0.02)
+
+
+def test_bounds_of_distances_from_a_target(make):
+    assert bounds_of(make.metrics, "nmi_leiden") == (0.0, 1.0)
+    target = next(metric for metric in METRICS.values() if metric.direction == "target")
+    low, high = target.range
+    assert bounds_of(METRICS, target.name) == (0.0, max(high - target.target, target.target - low))
+    assert bounds_of({}, "unknown") == (-np.inf, np.inf)
 
 
 def test_no_reading_beyond_twice_the_range():

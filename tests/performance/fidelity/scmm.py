@@ -1,6 +1,7 @@
 """scMM: the release (kodaim1115/scMM) beside our model, on the same cells.
 
     python tests/performance/fidelity/scmm.py CHECKOUT [--data bmmc_cite --modalities rna protein]
+    python tests/performance/fidelity/scmm.py CHECKOUT --divergence --data pbmc10k_cite --modalities rna protein --real-cells 5000
 
 Networks and objective are the release's; its ``main.py`` reads folders and parses the command line, so the loop over
 mini-batches stands here (AMSGrad, four fifths of the cells for training, last incomplete mini-batch left out). Of
@@ -161,12 +162,17 @@ def main() -> None:
     options = side_by_side.training_parser(__doc__, epochs=100)
     options.add_argument("--modalities", nargs=2, default=["rna", "atac"])
     options.add_argument("--cells", type=int, default=1000, help="simulated cells")
+    options.add_argument("--real-cells", type=int, help="cells to draw from each file; all without it")
     options.add_argument("--divergence", action="store_true", help="only say where training diverges")
     options = options.parse_args()
     release = load_release(options.checkout)
     torch.set_num_threads(1)
     made = side_by_side.designs(
-        options.data or ["simulated", "bmmc_multiome"], 0.0, tuple(options.modalities), options.cells
+        options.data or ["simulated", "bmmc_multiome"],
+        0.0,
+        tuple(options.modalities),
+        options.cells,
+        options.real_cells,
     )
     settings = {"epochs": options.epochs, "patience": options.epochs, **options.ours}
     if options.divergence:

@@ -31,9 +31,16 @@ Embedder = Callable[[object, int], np.ndarray]
 
 
 def designs(
-    names: list[str], unpaired: float = 0.0, modalities: tuple[str, ...] = ("rna", "atac"), n_cells: int = 1000
+    names: list[str],
+    unpaired: float = 0.0,
+    modalities: tuple[str, ...] = ("rna", "atac"),
+    n_cells: int = 1000,
+    n_real_cells: int | None = None,
 ):
-    """Name -> (visible, truth); ``simulated`` or an entry of ``config/datasets.yaml`` (MOSAICBENCH_DATA_DIR)."""
+    """Name -> (visible, truth); ``simulated`` or an entry of ``config/datasets.yaml`` (MOSAICBENCH_DATA_DIR).
+
+    Of the latter all cells, or a subsample of `n_real_cells`.
+    """
     from benchmarks.datasets.prepare import prepare
     from benchmarks.datasets.registry import get_entry, load_registry
     from benchmarks.datasets.simulate import SimulationParameters, simulate
@@ -53,7 +60,8 @@ def designs(
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "data.h5mu"
             prepare(entry, os.environ.get("MOSAICBENCH_DATA_DIR"), file, Path(folder) / "summary.json", False)
-            made[name] = make_design_from_file(file, DesignSpec(name, modalities, unpaired_fraction=unpaired))
+            spec = DesignSpec(name, modalities, n_cells=n_real_cells, unpaired_fraction=unpaired)
+            made[name] = make_design_from_file(file, spec)
     return made
 
 
