@@ -120,6 +120,15 @@ def _umaps(options: argparse.Namespace) -> None:
     write_table(folder / "umaps.parquet", table)
 
 
+def _label_agreement(options: argparse.Namespace) -> None:
+    from benchmarks.label_agreement import compute_label_agreement
+
+    folder = Path(options.study_dir)
+    check_results(folder)
+    runs, scores = (read_table(folder / f"{name}.parquet") for name in ("runs", "scores"))
+    write_table(folder / "label_agreement.parquet", compute_label_agreement(runs, scores, Path(options.results_dir)))
+
+
 def _report(options: argparse.Namespace) -> None:
     from benchmarks.report.page import write_report
 
@@ -178,6 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     stage("umaps", _umaps, "two-dimensional pictures of a study's embeddings", study_dir=needed, results_dir=needed,
           max_embeddings={"type": int, "default": 40}, max_observations={"type": int, "default": 1500})  # fmt: skip
+    stage("label-agreement", _label_agreement, "labels of neighbours in other modalities, label by label",
+          study_dir=needed, results_dir=needed)  # fmt: skip
     stage("report", _report, "write a study's report", study_dir=needed, output=needed)
     stage("figures", _figures, "draw the papers' figures from a study", study_folder=needed, output=needed,
           names={"nargs": "*", "help": "figures (default: those of the study)"},

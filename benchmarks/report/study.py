@@ -46,6 +46,8 @@ class Study:
         Metric declarations.
     figures
         Pictures (PNG) of the papers' figures, drawn from these tables.
+    label_agreement
+        Table of :func:`benchmarks.label_agreement.compute_label_agreement`; empty if there is none.
     """
 
     scores: pd.DataFrame
@@ -54,6 +56,7 @@ class Study:
     umaps: pd.DataFrame = field(default_factory=pd.DataFrame)
     metrics: Mapping[str, Any] | None = None
     figures: tuple[Path, ...] = ()
+    label_agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
         self.metrics = metric_declarations(self.metrics)
@@ -122,8 +125,8 @@ class Study:
 
 
 def read_study(folder: str | os.PathLike, metrics: Mapping[str, Any] | None = None) -> Study:
-    """Read the tables of a study: ``scores``, ``runs`` (each ``.parquet`` or ``.tsv``), ``umaps``, ``provenance.json``,
-    and note the pictures in ``figures/``.
+    """Read the tables of a study: ``scores``, ``runs`` (each ``.parquet`` or ``.tsv``), ``umaps``, ``label_agreement``,
+    ``provenance.json``, and note the pictures in ``figures/``.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def read_study(folder: str | os.PathLike, metrics: Mapping[str, Any] | None = No
     """
     folder = Path(folder)
     check_results(folder)
-    scores, runs, umaps = (_table(folder, name) for name in ("scores", "runs", "umaps"))
+    scores, runs, umaps, agreement = (_table(folder, name) for name in ("scores", "runs", "umaps", "label_agreement"))
     for name, table, columns in (("scores", scores, SCORE_COLUMNS), ("runs", runs, RUN_COLUMNS)):
         if table is None:
             raise InputError(
@@ -153,7 +156,8 @@ def read_study(folder: str | os.PathLike, metrics: Mapping[str, Any] | None = No
     path = folder / "provenance.json"
     provenance = read_json(path) if path.is_file() else {}
     figures = tuple(sorted((folder / "figures").glob("*.png")))
-    return Study(scores, runs, provenance, pd.DataFrame() if umaps is None else umaps, metrics, figures)
+    umaps, agreement = (pd.DataFrame() if table is None else table for table in (umaps, agreement))
+    return Study(scores, runs, provenance, umaps, metrics, figures, agreement)
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame | None:

@@ -122,6 +122,7 @@ READERS = {
     "collect": (benchmarks_main, ["collect", "--plan", "results/s/plan.json", "--results-dir", "results", "--output-dir", "out"], "plan"),
     "statistics": (benchmarks_main, ["statistics", "--study-dir", "results/s"], "plan.json"),
     "umaps": (benchmarks_main, ["umaps", "--study-dir", "results/s", "--results-dir", "results"], "plan.json"),
+    "label agreement": (benchmarks_main, ["label-agreement", "--study-dir", "results/s", "--results-dir", "results"], "plan.json"),
     "report": (benchmarks_main, ["report", "--study-dir", "results/s", "--output", "out.html"], "plan.json"),
     "figures": (benchmarks_main, ["figures", "--study-folder", "results/s", "--output", "out"], "plan.json"),
     "plan again": (workflow_main, ["validate", "--configfile", "study.yaml"], "study.yaml: results_dir: results/s/plan.json"),

@@ -1,6 +1,7 @@
 """From the shared scores to one study's tables, statistics, figures and report."""
 
 from benchmarks.figures.papers import names_of
+from benchmarks.label_agreement import METRIC as LABEL_AGREEMENT
 
 # An input of what reads it, so that a changed claim is tested anew.
 CLAIMS = str(Path(workflow.basedir) / "config" / "claims.yaml")
@@ -20,6 +21,8 @@ STATISTICS = [
     "advice",
     "claims",
 ]
+
+TABLE_OF_LABELS = f"{FOLDER}/label_agreement.parquet" if LABEL_AGREEMENT in STUDY.metrics else []
 
 
 rule write_plan:
@@ -132,12 +135,40 @@ rule compute_umaps:
         "--max-observations {params.observations} 2> {log:q}"
 
 
+rule compute_label_agreement:
+    """Labels of neighbours in other modalities, label by label; only for studies with the metric of that name."""
+    input:
+        scores=f"{FOLDER}/scores.parquet",
+        runs=f"{FOLDER}/runs.parquet",
+    output:
+        f"{FOLDER}/label_agreement.parquet",
+    log:
+        f"{FOLDER}/logs/label_agreement.log",
+    benchmark:
+        f"{FOLDER}/logs/label_agreement.benchmark.tsv"
+    conda:
+        MAIN_ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=0,
+    params:
+        results=lambda wildcards, output: str(Path(output[0]).parents[1]),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks label-agreement --study-dir {params.folder:q} "
+        "--results-dir {params.results:q} 2> {log:q}"
+
+
 rule draw_figures:
     """The papers' figures of the study, as vector PDF and PNG; only for the papers' studies."""
     input:
         scores=f"{FOLDER}/scores.parquet",
         runs=f"{FOLDER}/runs.parquet",
         umaps=f"{FOLDER}/umaps.parquet",
+        label_agreement=TABLE_OF_LABELS,
+        provenance=f"{FOLDER}/provenance.json",
     output:
         report(
             directory(f"{FOLDER}/figures"),
@@ -173,6 +204,8 @@ rule write_report:
         statistics=expand(f"{FOLDER}/{{table}}.parquet", table=STATISTICS),
         umaps=f"{FOLDER}/umaps.parquet",
         figures=f"{FOLDER}/figures" if names_of(STUDY.name) else [],
+        # Not on the page: asked for, so that every study with the metric has the table.
+        label_agreement=TABLE_OF_LABELS,
         claims=CLAIMS,
     output:
         report(
