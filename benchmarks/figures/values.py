@@ -12,7 +12,7 @@ from benchmarks.errors import InputError
 from benchmarks.figures.style import short
 from benchmarks.report.study import Study
 from benchmarks.statistics.keys import CONTROLS, declaration, first_reason, with_clean_status
-from benchmarks.statistics.summary import replicate_means
+from benchmarks.statistics.summary import replicate_means, without_flagged
 
 
 def require_scores(study: Study) -> None:
@@ -24,11 +24,11 @@ def require_scores(study: Study) -> None:
 
 def sub_study(study: Study, datasets: Sequence[str]) -> Study:
     """The part of a study on some of its data sets."""
-    tables = [
+    scores, runs, umaps, agreement = (
         table[table["dataset"].isin(list(datasets))].reset_index(drop=True) if "dataset" in table else table
-        for table in (study.scores, study.runs, study.umaps)
-    ]
-    return Study(tables[0], tables[1], study.provenance, tables[2], study.metrics)
+        for table in (study.scores, study.runs, study.umaps, study.label_agreement)
+    )
+    return Study(scores, runs, study.provenance, umaps, study.metrics, label_agreement=agreement)
 
 
 def datasets(study: Study) -> list[str]:
@@ -70,15 +70,18 @@ def values(study: Study, metric: str, per: str = "replicate", **where) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        Only values that there are; empty if there are none.
+        Only values that there are, those of degenerate embeddings not among them (:func:`degenerate`); empty if there
+        are none.
     """
     part = study.scores[study.scores["metric"] == metric]
     if len(part):
+        part = without_flagged(part, degenerate(study))
         ok = with_clean_status(part)
         ok = ok[ok["status"] == "ok"]
         table = replicate_means(part) if per == "replicate" and len(ok) else ok
     elif metric in study.runs:
-        table = study.runs[study.runs["status"] == "ok"].assign(value=lambda runs: pd.to_numeric(runs[metric]))
+        runs = without_flagged(study.runs, degenerate(study))
+        table = runs[runs["status"] == "ok"].assign(value=lambda ok: pd.to_numeric(ok[metric]))
         table = table[np.isfinite(table["value"])]
         if per == "replicate" and len(table):
             keys = ["dataset", "n_cells", "unpaired_fraction", "model", "variant", "replicate"]
@@ -90,6 +93,16 @@ def values(study: Study, metric: str, per: str = "replicate", **where) -> pd.Dat
         table = table[table[column] == wanted]
     table = table[columns].reset_index(drop=True)
     return table.assign(label=study.labels(table) if len(table) else pd.Series(dtype=object))
+
+
+def degenerate(study: Study) -> pd.DataFrame:
+    """Runs of models, not of controls, whose embedding is collapsed or filled with duplicates.
+
+    They count as failed, as in comparisons and rankings: such an embedding has a batch ASW of 1 for nothing and would
+    be drawn as the best one. A control keeps its values: it shows where a metric ends, and ``collapsed`` is degenerate
+    on purpose.
+    """
+    return study.flagged[~study.flagged["model"].map(is_control).astype(bool)]
 
 
 def title(study: Study, metric: str, arrow: bool = True) -> str:
@@ -122,6 +135,9 @@ def why_empty(study: Study, metric: str) -> str:
     if not has_metric(study, metric):
         return "not scored in this study"
     scores = with_clean_status(study.scores[study.scores["metric"] == metric])
+    given = scores[(scores["status"] == "ok") & ~scores["model"].map(is_control).astype(bool)]
+    if len(given) and without_flagged(given, degenerate(study)).empty:
+        return f"no value: {short(first_reason(degenerate(study)['flag_reason']), 90)}"
     scores = scores[(scores["status"] != "ok") & (scores["reason"].fillna("") != "")]
     keys = ["dataset", "design", "model", "variant", "seed"]
     ends = (
@@ -142,7 +158,7 @@ def why_empty(study: Study, metric: str) -> str:
 
 
 def missing_notes(study: Study, metrics: Sequence[str]) -> list[str]:
-    """Notes on metrics that a study lacks, and on models whose runs did not all end well, with how they ended."""
+    """Notes on metrics that a study lacks, and on models whose runs did not all end well or gave degenerate embeddings."""
     notes = []
     lacking = [title(study, metric, arrow=False) for metric in metrics if not has_metric(study, metric)]
     if lacking:
@@ -162,6 +178,12 @@ def missing_notes(study: Study, metrics: Sequence[str]) -> list[str]:
             notes.append(f"{short(dataset)}: {status.replace('_', ' ')}: {names}.")
         if lost:
             notes.append(f"{short(dataset)}: missing in part: {'; '.join(lost)}.")
+        flagged = degenerate(study)
+        counts = pd.Series(study.labels(runs)).value_counts()
+        bad = pd.Series(study.labels(flagged[flagged["dataset"] == dataset]), dtype=object).value_counts().sort_index()
+        if len(bad):
+            names = "; ".join(f"{short(label, 28)} ({n} of {counts[label]} runs)" for label, n in bad.items())
+            notes.append(f"{short(dataset)}: degenerate embeddings, which count as no value: {names}.")
     return notes
 
 
