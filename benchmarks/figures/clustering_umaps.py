@@ -58,7 +58,7 @@ def draw(study: Study) -> Figure:
             axes.set_visible(False)
         for axes, label in zip(axes_row, labels):
             axes.set_title(short(label, 20))
-            umap_panel(axes, table[table["label"] == label], "cell_type", types, why_no_umap(study, label=label))
+            umap_panel(axes, table[table["label"] == label], "cell_type", types, why_no_umap(study, True, label=label))
             axes.set_xlabel("UMAP 1")
         again = number and lines[number - 1][0] == name
         axes_row[0].set_ylabel("UMAP 2" if again else f"{name}\nUMAP 2")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from benchmarks.errors import one_line
 from benchmarks.figures.style import categories, empty_panel, plain_number, short
 from benchmarks.report.study import Study
 from benchmarks.umaps import COLUMNS
@@ -38,7 +41,7 @@ def umap_panel(axes: Axes, table: pd.DataFrame, column: str, colours: dict[str, 
     Points come in an order at random (fixed), so that no label lies on top of all others.
     """
     if table.empty:
-        empty_panel(axes, absent, 14)
+        empty_panel(axes, absent, 18)
         axes.set_box_aspect(1)
         return
     order = np.random.default_rng(0).permutation(len(table))
@@ -70,14 +73,34 @@ def umap_legend(
     )  # fmt: skip
 
 
-def why_no_umap(study: Study, **where) -> str:
-    """What a panel without points says: how the runs with these keys ended where none succeeded, else :data:`NO_UMAP`."""
+def why_no_umap(study: Study, largest: bool = False, **where) -> str:
+    """What a panel without points says: how the runs with these keys ended where none succeeded, else :data:`NO_UMAP`.
+
+    Of each design one replicate and seed is laid out: where others of these runs were, those of the same design and
+    seed alone are asked, so that a model which failed there and not elsewhere is said to have failed.
+
+    Parameters
+    ----------
+    largest
+        Only runs at their data set's largest number of cells (:func:`at_largest_size`).
+    **where
+        Only runs with this in a column: ``label="scmm"``, ``n_cells=500``.
+    """
     runs = study.runs.assign(label=study.labels(study.runs))
+    if largest:
+        sizes = runs[runs["status"] == "ok"].groupby("dataset")["n_cells"].max()
+        runs = runs[runs["n_cells"] == runs["dataset"].map(sizes)]
     for key, value in where.items():
         runs = runs[runs[key] == value]
+    keys = [key for key in ("dataset", "design", "seed") if key in study.umaps]
+    if keys:
+        laid_out = runs.merge(study.umaps[keys].drop_duplicates(), on=keys)
+        runs = laid_out if len(laid_out) else runs
     if runs.empty or (runs["status"] == "ok").any():
         return NO_UMAP
-    return " or ".join(dict.fromkeys(runs["status"])).replace("_", " ")
+    how = " or ".join(dict.fromkeys(runs["status"])).replace("_", " ")
+    reason = textwrap.shorten(one_line(next((text for text in runs["reason"] if text), "")), 60, placeholder=" …")
+    return f"{how}: {reason}" if reason else how
 
 
 def layouts(study: Study) -> pd.DataFrame:

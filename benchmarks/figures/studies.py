@@ -44,7 +44,7 @@ def draw(study: Study) -> Figure:
                 axes.set_title(heading)
             if number == len(grid) - 1:
                 axes.set_xlabel("UMAP 1")
-            absent = f"no {group.upper()}-only cells" if group and len(whole) else why_no_umap(study, label=label)
+            absent = f"no {group.upper()}-only cells" if group and len(whole) else why_no_umap(study, True, label=label)
             umap_panel(axes, part, column, colours[column], absent)
             if group and len(part):
                 axes.set_xlim(*_span(whole["x"]))

@@ -125,4 +125,4 @@ def _why(study: Study, model: str, dataset: str | None, design: str, known: set[
         return f"{model} is not part of this study"
     if dataset is None:
         return f"no data set {design.replace('_', ' ')} in this study"
-    return why_no_umap(study, variant=model, dataset=dataset)
+    return why_no_umap(study, True, variant=model, dataset=dataset)

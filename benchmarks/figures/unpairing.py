@@ -75,7 +75,8 @@ def _umaps(figure, study: Study, size: float) -> pd.DataFrame:
             part = table[(table["variant"] == model) & (table["unpaired_fraction"] == fraction)]
             absent = f"{model} is not part of this study"
             if model in known:
-                absent = why_no_umap(study, variant=model, **({"unpaired_fraction": fraction} if fractions else {}))
+                drawn_of = {"n_cells": size, **({"unpaired_fraction": fraction} if fractions else {})}
+                absent = why_no_umap(study, variant=model, **drawn_of)
             if fractions:
                 umap_panel(axes, part, "group", groups, absent)
                 drawn.append(part)
