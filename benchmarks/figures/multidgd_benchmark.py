@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.figures.bars import bar_legend, bars
 from benchmarks.figures.curves import curves, log_axis
-from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter
+from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter, short
 from benchmarks.figures.values import datasets, missing_notes, title, values, variants
 from benchmarks.report.study import Study
 
@@ -16,6 +18,9 @@ ALL_FEATURES = "_all_features"
 """How the label of a data set with all features ends; the one with fewer has the same label without it."""
 
 RMSE, AUPRC, SILHOUETTE = "prediction_rmse_rna", "prediction_auprc_atac", "one_minus_asw"
+MODALITIES = {"rna": "genes", "atac": "peaks", "protein": "proteins"}
+"""What the features of a modality are called."""
+
 ORDER = ("multidgd", "multivi", "multivi-native", "cobolt", "scmm")
 
 
@@ -55,8 +60,43 @@ def draw(study: Study) -> Figure:
         "cells: not the same ones at all sizes. ATAC is left out: its predictions are probabilities. "
         "F, G: each on its own features: not comparable across the two labels."
     ]
+    if both:
+        notes.append(_features_note(study, both))
     add_notes(figure, notes + missing_notes(study, (RMSE, AUPRC, SILHOUETTE)))
     return figure
+
+
+def _features_note(study: Study, labels: list[str]) -> str:
+    """Which features the labels of F and G have: "all" may itself be a choice of the study's."""
+    config = study.provenance.get("config", {})
+    items = [{"name": item} if isinstance(item, str) else item for item in config.get("datasets", ())]
+    known = {item.get("label", item["name"]): item for item in items}
+    if not set(labels) <= set(known):
+        return "F, G, “all”: all of the study's features; which these are, its description says."
+    common = (config.get("designs") or {}).get("features")
+    said = []
+    for label in labels:
+        filters = known[label].get("features", common) or {}
+        parts = [f"{MODALITIES.get(name, name)}: {_filter(settings)}" for name, settings in filters.items()]
+        rest = "the others unfiltered" if parts else "unfiltered"
+        whole = {"rna", "atac"} <= set(filters)
+        said.append(f"{short(label)} ({', '.join(parts if whole else [*parts, rest])})")
+    return f"F, G, features: {'; '.join(said)}."
+
+
+def _filter(settings: Mapping[str, float]) -> str:
+    """One modality's filter (``config/README.md``, `features`) in words."""
+    words = {
+        "min_cell_fraction": lambda value: f"in {value:.3g} % of the cells or more",
+        "top_fraction": lambda value: f"the {value:.3g} % with the most counts",
+        "highly_variable": lambda value: f"the {value:,.0f} most variable",
+    }
+    parts = [
+        write(settings[name] * (1 if name == "highly_variable" else 100))
+        for name, write in words.items()
+        if name in settings
+    ]
+    return " and ".join(parts)
 
 
 def _largest(table: pd.DataFrame) -> pd.DataFrame:
