@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.formats import SCORE_COLUMNS
+from benchmarks.label_agreement import COLUMNS as AGREEMENT_COLUMNS
 from benchmarks.report.study import Study
 from benchmarks.umaps import COLUMNS
 
@@ -25,6 +26,7 @@ class Data:
     fractions: tuple = (0.0,)
     groups: tuple = ("paired",)
     umap_sizes: tuple | None = None
+    n_labels: int = 14
 
 
 DESIGNS = {
@@ -54,7 +56,7 @@ DESIGNS = {
     "multivi_studies": {
         "data": [
             Data("sites", fractions=(0.0,), groups=("paired", "rna", "atac")),
-            Data("sites_uncorrected", groups=("paired", "rna", "atac")),
+            Data("sites_uncorrected", groups=("paired", "rna", "atac"), n_labels=5),
         ],
         "models": ["random", "oracle", "multivi-native", "cobolt", "seurat-imputed"],
         "metrics": ["cross_modality_label_agreement", "label_knn_accuracy", "nmi_leiden", "asw_cell_type", "asw_batch", "ilisi", "kbet",
@@ -117,7 +119,7 @@ def made_up(name: str, suffix: str = "_small") -> Study:
     """The made-up study that imitates study `name`."""
     design = DESIGNS[name]
     generator = np.random.default_rng(len(name))
-    scores, runs, umaps = [], [], []
+    scores, runs, umaps, agreement = [], [], [], []
     for number, data in enumerate(design["data"]):
         for size in data.sizes:
             for fraction in data.fractions:
@@ -167,12 +169,15 @@ def made_up(name: str, suffix: str = "_small") -> Study:
                                 and name not in ("scmvp_scaling", "scmvp_latent_dimensions", "multidgd_benchmark")
                             ):
                                 umaps.append(_umap(key, data, quality, generator))
+                            if ok and drawn and "cross_modality_label_agreement" in design["metrics"]:
+                                agreement.append(_agreement(key, data, quality))
     run_columns = (*SCORE_COLUMNS[:9], "status", "reason", "device", "wall_seconds", "cpu_seconds", "gpu_seconds", "peak_rss_mb",
                    "peak_device_mb", "epochs", "seconds_per_epoch", "n_latent", "collapsed", "duplicate_fraction")  # fmt: skip
     return Study(
         pd.DataFrame(scores, columns=list(SCORE_COLUMNS)),
         pd.DataFrame(runs, columns=list(run_columns)),
         umaps=pd.concat(umaps, ignore_index=True) if umaps else pd.DataFrame(columns=list(COLUMNS)),
+        label_agreement=pd.concat(agreement, ignore_index=True) if agreement else pd.DataFrame(),
     )
 
 
@@ -208,6 +213,17 @@ def _umap(key: tuple, data: Data, quality: float, generator: np.random.Generator
         batch=[f"batch {i}" for i in generator.integers(1, 4, n)],
         group=generator.choice(data.groups if key[4] or len(data.groups) > 1 else ["paired"], n),
     )
+
+
+def _agreement(key: tuple, data: Data, quality: float) -> pd.DataFrame:
+    """Shares of labels: `quality` of the own one, the rest evenly; no observation has the last label."""
+    n = data.n_labels
+    shares = np.full((n, n), (1 - quality) / (n - 2))
+    shares[:, -1] = 0
+    np.fill_diagonal(shares, quality)
+    names = [f"type {number:02d}" for number in range(n)]
+    rows = [(*key[1:], names[i], names[j], shares[i, j]) for i in range(n - 1) for j in range(n)]
+    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
 
 @pytest.fixture(scope="session")

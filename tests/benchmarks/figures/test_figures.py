@@ -11,12 +11,12 @@ from matplotlib.colors import to_hex
 
 from benchmarks.__main__ import main
 from benchmarks.errors import InputError
-from benchmarks.figures import style
+from benchmarks.figures import multidgd_benchmark, style
 from benchmarks.figures.registry import FIGURES, figures_of
-from benchmarks.figures.values import values
+from benchmarks.figures.values import missing_notes, values, why_empty
 from benchmarks.figures.write import draw_parts, save, write_figures
 from benchmarks.formats import write_table
-from benchmarks.report.study import Study
+from benchmarks.report.study import Study, read_study
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ PANELS = {
     "multivi_2": {"pbmc": 17},
     "multivi_s3": {"": 6},
     "multivi_3_s4": {"sites": 20, "sites_uncorrected": 20},
-    "multivi_s5": {"": 10},
+    "multivi_s5": {"": 10 + 2 * 3},
     "multivi_6": {"": 18},
     "scmvp_1b": {"": 1},
     "scmvp_1c": {"": 2},
@@ -83,7 +83,7 @@ PANELS = {
 }
 LETTERS = {
     "brombacher_s1_s2": "abcdefg", "multivi_2": "abcde", "multivi_s3": "abc", "multivi_3_s4": "abcd",
-    "multivi_s5": "abcdefghij", "multivi_6": "abcdef", "scmvp_1b": "b", "scmvp_1c": "c", "multidgd_2": "ABCDEFG",
+    "multivi_s5": "abcdefghijk", "multivi_6": "abcdef", "scmvp_1b": "b", "scmvp_1c": "c", "multidgd_2": "ABCDEFG",
 }  # fmt: skip
 
 
@@ -209,6 +209,72 @@ def test_study_scores_are_means_over_runs(studies, drawn):
     raw = studies["multivi_studies"].scores.query("metric == 'cross_modality_label_agreement' and model == 'cobolt'")
     means = raw.groupby("dataset")["value"].mean()
     np.testing.assert_allclose(bars(axes)["cobolt"], means[["sites", "sites_uncorrected"]])
+
+
+def heat_maps(figure) -> list:
+    """Panels of labels by labels, by row of data sets."""
+    return [axes for part in figure.subfigs[1:] for axes in part.axes if axes.get_label() != "<colorbar>"]
+
+
+def test_labels_by_labels_are_those_of_the_table_in_one_scale(studies, drawn):
+    figure, table = drawn("multivi_s5")[""], studies["multivi_studies"].label_agreement
+    maps = heat_maps(figure)
+    assert [axes.get_title() for axes in maps] == ["multivi-native", "cobolt", "seurat-imputed"] * 2
+    for axes, dataset in zip(maps, ["sites"] * 3 + ["sites_uncorrected"] * 3):
+        part = table[(table["dataset"] == dataset) & (table["variant"] == axes.get_title())]
+        shares = part.pivot(index="label", columns="neighbour_label", values="share")
+        # Nothing has the last label, neither observations nor neighbours: it has neither a row nor a column.
+        np.testing.assert_allclose(axes.images[0].get_array(), shares.to_numpy()[:, :-1])
+        assert axes.images[0].get_clim() == (0, 1)
+        assert (axes.get_xlabel(), axes.get_title()) == ("label of its neighbours", part["variant"].iloc[0])
+    assert maps[0].get_ylabel() == maps[3].get_ylabel() == "label of the observation"
+    assert len(set(table["seed"])) == 1
+    assert "of the 50 nearest cells of another modality" in words(figure)
+    assert words(figure).count("share of neighbours") == 2
+
+
+def test_many_labels_are_numbered_with_a_legend_and_few_are_named(drawn):
+    figure = drawn("multivi_s5")[""]
+    many, few = heat_maps(figure)[0], heat_maps(figure)[3]
+    for axes, expected in ((many, [str(i) for i in range(1, 14)]), (few, [f"type {i:02d}" for i in range(4)])):
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == expected
+        assert [tick.get_text() for tick in axes.get_yticklabels()] == expected
+    assert "1 type 00;  2 type 01;" in words(figure) and "13 type 12" in words(figure)
+
+
+def test_labels_too_close_for_their_numbers_are_numbered_in_steps():
+    from benchmarks.figures.label_tables import TICK, _heat_map
+
+    names = [f"type {i:02d}" for i in range(40)]
+    pairs = pd.MultiIndex.from_product([names, names], names=["label", "neighbour_label"]).to_frame(index=False)
+    axes = matplotlib.figure.Figure().subplots()
+    _heat_map(axes, pairs.assign(share=1 / 40), names, 30.0, True)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(i) for i in range(1, 41, 4)]
+    assert TICK <= 30.0 / 40 * 4
+
+
+def test_a_label_without_observations_has_an_empty_row_and_a_model_without_a_table_says_why(studies):
+    study = studies["multivi_studies"]
+    table = study.label_agreement[study.label_agreement["dataset"] == "sites"].copy()
+    table.loc[(table["label"] == "type 00") & (table["neighbour_label"] == "type 01"), "neighbour_label"] = "type 13"
+    table = table[table["variant"] != "cobolt"].drop_duplicates(["variant", "label", "neighbour_label"], keep="first")
+    scores, runs = study.scores.copy(), study.runs.copy()
+    for one in (scores, runs):
+        at = (one["variant"] == "cobolt") & (one["dataset"] == "sites")
+        one.loc[at, ["status", "reason"]] = ["missing" if one is scores else "failed", "failed: no memory"]
+    scores.loc[scores["status"] != "ok", "value"] = np.nan
+    less = Study(scores, runs, umaps=study.umaps, label_agreement=table)
+    figure = draw_parts(FIGURES["multivi_s5"], less)[""]
+    shown, lacking, _ = heat_maps(figure)
+    array = shown.images[0].get_array()
+    assert array.shape == (14, 14) and np.ma.getmaskarray(array)[-1].all() and not np.ma.getmaskarray(array)[:-1].any()
+    assert [text.get_text().replace("\n", " ") for text in lacking.texts][-1] == "no value: failed: no memory"
+
+
+def test_a_study_without_the_table_of_labels_has_bars_alone_and_says_so(studies):
+    study = studies["multivi_studies"]
+    figure = draw_parts(FIGURES["multivi_s5"], Study(study.scores, study.runs))[""]
+    assert len(panels(figure)) == 10 and "no table of them in this study" in words(figure)
 
 
 def test_trimodal_scores_have_a_dash_where_a_model_takes_no_incomplete_cells(drawn):
@@ -339,6 +405,34 @@ def test_multidgd_panels(studies, drawn):
     )
 
 
+def test_multidgd_says_which_features_its_labels_have(studies):
+    study = studies["multidgd_benchmark"]
+    filtered = {"rna": {"min_cell_fraction": 0.05}, "atac": {"min_cell_fraction": 0.05}}
+    config = {
+        "datasets": [
+            "marrow",
+            {"name": "cells", "label": "gastrulation", "features": filtered},
+            {"name": "cells", "label": "gastrulation_all_features", "features": {"atac": {"top_fraction": 0.25}}},
+        ]
+    }
+    known = draw_parts(FIGURES["multidgd_2"], Study(study.scores, study.runs, {"config": config}))[""]
+    assert (
+        "F, G, features: gastrulation (genes: in 5 % of the cells or more, peaks: in 5 % of the cells or more); "
+        "gastrulation_all_features (peaks: the 25 % with the most counts, the others unfiltered)." in words(known)
+    )
+    # A filter of the whole study is that of each of its data sets.
+    common = {
+        "designs": {"features": {"rna": {"highly_variable": 2000}}},
+        "datasets": ["gastrulation", "gastrulation_all_features"],
+    }
+    note = multidgd_benchmark._features_note(Study(study.scores, study.runs, {"config": common}), common["datasets"])
+    assert note.count("(genes: the 2,000 most variable, the others unfiltered)") == 2
+
+
+def test_multidgd_without_a_configuration_refers_to_the_description(drawn):
+    assert "“all”: all of the study's features; which these are, its description says" in words(drawn("multidgd_2")[""])
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_without_metrics_or_umaps_is_drawn_with_notes(studies, name):
     study = studies[FIGURES[name].study]
@@ -363,6 +457,81 @@ def test_a_panel_of_a_model_that_failed_says_so(studies):
     for figure in draw_parts(FIGURES["brombacher_4_5"], less).values():
         notes = [text.get_text().replace("\n", " ") for axes in panels(figure) for text in axes.texts]
         assert notes.count("diverged") == 1 and notes.count("not in the table of UMAPs") == 1, notes
+
+
+def test_a_umap_panel_says_that_the_model_failed_in_the_design_that_is_laid_out(studies):
+    """Elsewhere, in another replicate or at another size, the same model at the same rate may have been well."""
+    study = studies["multivi_unpairing"]
+    runs = study.runs.copy()
+    at = (runs["variant"] == "seurat-imputed") & (runs["unpaired_fraction"] == 0.99)
+    reason = "three paired cells do not tell which peaks belong to which genes, so that no anchor was found"
+    runs.loc[at & (runs["replicate"] == 0), ["status", "reason"]] = ["failed", reason]
+    small = runs[at].assign(n_cells=300, design="small", status="ok")
+    umaps = study.umaps[(study.umaps["variant"] != "seurat-imputed") | (study.umaps["unpaired_fraction"] != 0.99)]
+    figure = draw_parts(FIGURES["multivi_2"], Study(study.scores, pd.concat([runs, small]), umaps=umaps))["pbmc"]
+    notes = [text.get_text().replace("\n", " ") for axes in panels(figure)[:15] for text in axes.texts]
+    said = [note for note in notes if len(note) > 1]
+    assert said == ["failed: three paired cells do not tell which peaks belong to which …"]
+
+
+def degenerate(study: Study, variant: str, **where) -> Study:
+    """A study in which a variant's runs with these keys are collapsed and have the best scores that there are."""
+    scores, runs = study.scores.copy(), study.runs.copy()
+    for table in (scores, runs):
+        at = table["variant"] == variant
+        for key, value in where.items():
+            at &= table[key] == value
+        if table is scores:
+            table.loc[at & (table["status"] == "ok"), "value"] = 1.0
+        else:
+            table.loc[at, "collapsed"] = True
+    return Study(scores, runs, umaps=study.umaps, label_agreement=study.label_agreement)
+
+
+def test_a_degenerate_embedding_is_not_drawn_as_the_best_one(studies):
+    study = degenerate(studies["brombacher_sample_size"], "scmm", dataset="marrow_multiome")
+    figure = draw_parts(FIGURES["brombacher_3"], study)[""]
+    first = panel(figure, "Site ASW ↑")
+    rows = [tick.get_text() for tick in first.get_yticklabels()]
+    assert rows[0] != "scmm"
+    shown = np.ma.getmaskarray(first.images[0].get_array())
+    assert shown[rows.index("scmm")].all() and shown.sum() == 3
+    note = "marrow_multiome: degenerate embeddings, which count as no value: scmm (18 of 18 runs)."
+    assert note in words(figure) and "marrow_cite: degenerate" not in words(figure)
+
+
+def test_bars_and_points_leave_out_degenerate_runs_alone(studies):
+    study = degenerate(studies["scmvp_clustering"], "mofa", dataset="share_mouse_skin", seed=1)
+    figure = draw_parts(FIGURES["scmvp_3d_4a"], study)[""]
+    raw = studies["scmvp_clustering"].scores.query("dataset == 'share_mouse_skin' and variant == 'mofa' and seed != 1")
+    np.testing.assert_allclose(bars(panel(figure, "share_mouse_skin"))["mofa"], raw["value"].mean())
+    assert "share_mouse_skin: degenerate embeddings, which count as no value: mofa (1 of 3 runs)." in words(figure)
+
+
+@pytest.mark.parametrize("name, metric", [("brombacher_sample_size", "asw_batch"), ("scmvp_scaling", "wall_seconds")])
+@pytest.mark.parametrize("per", ["replicate", "run"])
+def test_values_are_without_those_of_degenerate_runs_but_for_controls(studies, name, metric, per):
+    whole = studies[name]
+    if metric == "wall_seconds":  # of the table of runs
+        whole = Study(whole.scores[whole.scores["metric"] != metric], whole.runs)
+    before = values(whole, metric, per)
+    after = values(degenerate(whole, "scmvp", replicate=1), metric, per)
+    assert (before["label"] == "scmvp").sum() > (after["label"] == "scmvp").sum() > 0
+    pd.testing.assert_frame_equal(
+        before[before["label"] != "scmvp"].reset_index(drop=True),
+        after[after["label"] != "scmvp"].reset_index(drop=True),
+    )
+    control = values(degenerate(whole, "random"), metric, per)
+    assert (control["label"] == "random").sum() == (before["label"] == "random").sum() > 0
+
+
+def test_a_panel_of_degenerate_embeddings_alone_says_so(studies):
+    study = studies["scmvp_scaling"]
+    scores = study.scores.assign(metric="ari_kmeans")
+    for variant in study.variants.loc[~study.variants["control"], "variant"]:
+        study = degenerate(Study(scores, study.runs), variant)
+    assert why_empty(study, "ari_kmeans") == "no value: collapsed embedding"
+    assert "scmvp (8 of 8 runs)" in missing_notes(study, [])[0]
 
 
 def test_rows_of_tiles_leave_out_what_they_share_with_a_row_of_that_name():
@@ -399,6 +568,14 @@ def write_study(study: Study, folder) -> None:
     """Put a study's tables where the workflow puts them."""
     for name in ("scores", "runs", "umaps"):
         write_table(folder / f"{name}.parquet", getattr(study, name))
+
+
+def test_the_table_of_labels_is_read_with_the_others(studies, tmp_path):
+    study = studies["multivi_studies"]
+    write_study(study, tmp_path)
+    assert read_study(tmp_path).label_agreement.empty
+    write_table(tmp_path / "label_agreement.parquet", study.label_agreement)
+    pd.testing.assert_frame_equal(read_study(tmp_path).label_agreement, study.label_agreement)
 
 
 def test_files_are_the_same_bytes_each_time(studies, tmp_path):
