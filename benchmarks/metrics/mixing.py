@@ -416,8 +416,8 @@ METRICS = [
         equation="mean over single-modality cells i and other modalities m of (1/50) sum_{j in 50NN_m(i)} [label_j = label_i]",
         description=(
             "For every cell with one modality: the share of its 50 nearest cells of another single modality that have "
-            "its label. Modalities of fewer than 100 such cells are not searched. The full label x label table is among "
-            "the details."
+            "its label. Modalities of fewer than 100 such cells are not searched. The full label x label table of one run "
+            "a model is the study's `label_agreement.parquet`."
         ),
     ),
 ]

@@ -515,8 +515,8 @@ METRICS = [
         "lower",
         MULTIVI + ", Fig. 4c; after the expected normalised calibration error: Levi et al. 2022, Sensors 22:5540",
         "sum_b |RMS error_b - RMS deviation_b| / sum_b RMS deviation_b over 20 bins b of equal size by deviation",
-        "How far the error departs from the predicted standard deviation (accessibility: against 0 and 1); the curve is "
-        "among the details. Levi et al. divide in each bin, which leaves no value where a model is certain of some "
+        "How far the error departs from the predicted standard deviation (accessibility: against 0 and 1); the curve, "
+        "which is in no file, is given by `benchmarks.metrics.score.details`. Levi et al. divide in each bin, which leaves no value where a model is certain of some "
         "entries (a deviation of zero) and rounding decides where it is nearly so: here sums are divided." + _SAMPLED,
         needs_deviation=True,
     ),
@@ -540,8 +540,8 @@ METRICS = [
         "higher",
         "NeurIPS 2021 task, predict modality (Lance et al. 2022)",
         "median over features of Pearson(log(1 + xhat), log(1 + x)) over observations",
-        "Features of constant counts are left out, a constant prediction of a feature counts as 0; quantiles are among "
-        "the details." + _ROWS,
+        "Features of constant counts are left out, a constant prediction of a feature counts as 0; quantiles, "
+        "which are in no file, are given by `benchmarks.metrics.score.details`." + _ROWS,
         scale=lambda value: value,
     ),
     _metric(
@@ -552,8 +552,8 @@ METRICS = [
         "higher",
         "NeurIPS 2021 task, predict modality (Lance et al. 2022)",
         "median over observations of Pearson(log(1 + xhat), log(1 + x)) over features",
-        "Observations of constant counts are left out, a constant prediction of one counts as 0; quantiles are among "
-        "the details." + _ROWS,
+        "Observations of constant counts are left out, a constant prediction of one counts as 0; quantiles, "
+        "which are in no file, are given by `benchmarks.metrics.score.details`." + _ROWS,
         scale=lambda value: value,
     ),
 ]

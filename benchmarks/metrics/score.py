@@ -139,6 +139,9 @@ def _cost_of(name: str, record: RunRecord) -> list[tuple[str, float, str, str]]:
 def details(context: Context) -> dict[str, pd.DataFrame]:
     """What stands behind the scores: distributions and curves, each a small table, those that apply.
 
+    For use from Python: no stage writes them. Of the labels, :mod:`benchmarks.label_agreement` writes those of one run
+    a model.
+
     Returns
     -------
     dict
