@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import textwrap
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from benchmarks.figures.style import ABSENT, MM, NOTE, empty_panel, panel_letter, short
+from benchmarks.figures.style import ABSENT, MM, empty_panel, panel_letter, short
 from benchmarks.figures.tiles import MAP
 from benchmarks.figures.values import sub_study, why_empty
 from benchmarks.label_agreement import METRIC
@@ -21,8 +21,11 @@ COLUMNS = 5
 NAMED = 12
 """Most labels that are written beside a heat map; more of them are numbered, with a legend."""
 
-TICK = 2.6
-"""Height of a number beside a heat map, mm: where the labels are closer, not every one is numbered."""
+KEYS = 5
+"""Columns of the legend of numbers."""
+
+TICK = 3.2
+"""Room of a number beside a heat map, mm: where the labels are closer, not every one is numbered."""
 
 _MARGIN = 30.0
 """Width of axis labels and colour bar, mm."""
@@ -41,7 +44,7 @@ def side(n_models: int, width: float) -> float:
 
 def height(n_models: int, n_labels: int, width: float) -> float:
     """Height of the heat maps of one data set, mm."""
-    names = 15.0 if n_labels <= NAMED else 10.0 + 2.6 * math.ceil(n_labels / 5)
+    names = 15.0 if n_labels <= NAMED else 10.0 + 2.6 * math.ceil(n_labels / KEYS)
     lines = math.ceil(n_models / COLUMNS)
     return lines * (side(n_models, width) + 8) + names
 
@@ -94,11 +97,11 @@ def label_tables(container, letter: str, study: Study, dataset: str, order: pd.D
         bar.set_label("share of neighbours")
         bar.outline.set_visible(False)
     if len(names) > NAMED:
-        words = ";  ".join(f"{place} {short(name, 30)}" for place, name in enumerate(names, 1))
-        letters = int(width / 0.98)
-        container.supxlabel(
-            "\n".join(textwrap.wrap(words, letters)), x=0.01, ha="left", fontsize=5.5, color=NOTE, linespacing=1.35
-        )
+        container.legend(
+            [Line2D([], [], linestyle="") for _ in names],
+            [f"{place} {short(name, 24)}" for place, name in enumerate(names, 1)], loc="outside lower left", ncols=KEYS,
+            fontsize=5.5, handlelength=0, handletextpad=0, columnspacing=1.5, labelspacing=0.3, borderaxespad=0.2,
+        )  # fmt: skip
 
 
 def _heat_map(axes: Axes, part: pd.DataFrame, names: list[str], size: float, named: bool):

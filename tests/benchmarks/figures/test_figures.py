@@ -16,6 +16,7 @@ from benchmarks.figures.registry import FIGURES, figures_of
 from benchmarks.figures.values import missing_notes, values, why_empty
 from benchmarks.figures.write import draw_parts, save, write_figures
 from benchmarks.formats import write_table
+from benchmarks.label_agreement import COLUMNS as AGREEMENT_COLUMNS
 from benchmarks.report.study import Study, read_study
 
 
@@ -239,7 +240,22 @@ def test_many_labels_are_numbered_with_a_legend_and_few_are_named(drawn):
     for axes, expected in ((many, [str(i) for i in range(1, 14)]), (few, [f"type {i:02d}" for i in range(4)])):
         assert [tick.get_text() for tick in axes.get_xticklabels()] == expected
         assert [tick.get_text() for tick in axes.get_yticklabels()] == expected
-    assert "1 type 00;  2 type 01;" in words(figure) and "13 type 12" in words(figure)
+    (legend,) = figure.subfigs[1].legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"{i + 1} type {i:02d}" for i in range(13)]
+    assert not figure.subfigs[2].legends
+
+
+def test_a_legend_of_long_labels_fits_the_page(studies):
+    names = [f"CD{i}+ memory T cells of kind {i}" for i in range(22)]
+    rows = [("sites", "x", 9, 0.0, 0, "pca", "pca", 0, one, other, 1 / 22) for one in names for other in names]
+    study = studies["multivi_studies"]
+    study = Study(study.scores.replace("cobolt", "pca"), study.runs.replace("cobolt", "pca"))
+    study.label_agreement = pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+    figure = draw_parts(FIGURES["multivi_s5"], study)[""]
+    box = figure.subfigs[1].legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width and box.y0 >= 0
+    lowest = min(axes.get_tightbbox().y0 for axes in heat_maps(figure))
+    assert box.y1 <= lowest, "it lies on the heat maps"
 
 
 def test_labels_too_close_for_their_numbers_are_numbered_in_steps():
@@ -249,8 +265,8 @@ def test_labels_too_close_for_their_numbers_are_numbered_in_steps():
     pairs = pd.MultiIndex.from_product([names, names], names=["label", "neighbour_label"]).to_frame(index=False)
     axes = matplotlib.figure.Figure().subplots()
     _heat_map(axes, pairs.assign(share=1 / 40), names, 30.0, True)
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(i) for i in range(1, 41, 4)]
-    assert TICK <= 30.0 / 40 * 4
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(i) for i in range(1, 41, 5)]
+    assert TICK <= 30.0 / 40 * 5
 
 
 def test_a_label_without_observations_has_an_empty_row_and_a_model_without_a_table_says_why(studies):
