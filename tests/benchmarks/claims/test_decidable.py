@@ -6,8 +6,6 @@ supported, contradicted or not resolved, whatever the values.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -159,15 +157,13 @@ def test_claims_on_unlabelled_data_are_decided_by_the_small_forms_and_say_so(cau
     assert deciding(causes, "missing-atac-alike") == {"multivi_studies"}
 
 
-def test_times_of_many_cells_are_decided_over_training_seeds(studies):
-    """The full scaling study has one subsample of each size, so that its training seeds have to be the blocks."""
-    study = replace(studies["scmvp_scaling"], training_seeds=(0, 1, 2, 3, 4))
+def test_times_of_many_cells_are_decided_over_subsamples(studies):
+    """Repeated trainings of the same cells would say how the machine was busy, not how time depends on the cells."""
+    study = studies["scmvp_scaling"]
     claims = [claim for claim in load_claims(metrics=METRICS) if claim.id in ("time-like-wnn", "cistopic-slower")]
     assert len(claims) == 2
     found = evaluate(claims, *tables(study), METRICS)
-    assert found["cause"].isin(DECIDABLE).all() and (found["n_blocks"] == 5).all()
-    found = evaluate([replace(claim, over="subsamples") for claim in claims], *tables(study), METRICS)
-    assert (found["cause"] == "too few replicates").all()
+    assert found["cause"].isin(DECIDABLE).all() and (found["n_blocks"] >= 5).all()
 
 
 def test_planned_tables_have_the_rows_of_a_real_study(studies):
@@ -182,4 +178,4 @@ def test_planned_tables_have_the_rows_of_a_real_study(studies):
     assert "ilisi" in set(scores["metric"])
     assert (scores.loc[scores["metric"] == "nmi_leiden", "status"] == "not_applicable").all()
     scores, _ = tables(studies["scmvp_scaling"])
-    assert scores["n_cells"].max() == 67418 and set(scores["metric"]) >= {"wall_seconds", "peak_device_mb"}
+    assert scores["n_cells"].max() == 100_000 and set(scores["metric"]) >= {"wall_seconds", "peak_device_mb"}
