@@ -38,6 +38,8 @@ class Claim:
         Patterns of data set names (``*`` and ``?``); empty for all.
     n_cells, unpaired_fraction
         Inclusive bounds (low, high) on designs.
+    sizes
+        ``all`` that the bounds leave, or the ``largest`` of them in each data set.
     over
         Unit of replication: ``subsamples`` (training seeds are averaged) or ``seeds``.
     logarithm
@@ -58,5 +60,6 @@ class Claim:
     datasets: tuple[str, ...] = ()
     n_cells: tuple[float, float] = (0.0, float("inf"))
     unpaired_fraction: tuple[float, float] = (0.0, 1.0)
+    sizes: str = "all"
     over: str = "subsamples"
     logarithm: bool = False

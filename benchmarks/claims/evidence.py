@@ -61,6 +61,13 @@ class Tables:
         self.runs = None if runs is None else runs.assign(name=_names(runs))
 
     @cached_property
+    def designs(self) -> pd.DataFrame:
+        """Study, data set, size and unpaired fraction of every design, whatever came out of it."""
+        columns = ["study", "dataset", "n_cells", "unpaired_fraction"]
+        tables = [table[columns] for table in (self.scores, self.runs) if table is not None]
+        return pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
+
+    @cached_property
     def subsamples(self) -> pd.DataFrame:
         """Usable values with the training seeds averaged; a block is a replicate of a data set.
 
@@ -88,7 +95,7 @@ class Tables:
         if self.names is not None:
             scores = scores[scores["metric"].isin(list(self.names))]
         if scores.empty:
-            return pd.DataFrame(columns=[*DESIGN, "replicate", "name", "metric", "raw", "value", "lost"])
+            return pd.DataFrame(columns=["study", *DESIGN, "replicate", "name", "metric", "raw", "value", "lost"])
         units = usable_units(scores, runs, self.metrics).assign(lost=False)
         if runs is not None and len(flags(runs)):
             keys = [*CONDITION, *VARIANT, "metric", "replicate"]
@@ -122,6 +129,17 @@ class Evidence:
 
     def _selected(self, table: pd.DataFrame) -> pd.DataFrame:
         """Rows of designs that the claim is about."""
+        table = self._bounded(table)
+        if self.claim.sizes == "all":
+            return table
+        # From the study's designs, not from this table: where a model has no value at the largest size, a smaller one
+        # must not take its place.
+        largest = self._bounded(self.tables.designs).groupby(["study", "dataset"])["n_cells"].max()
+        most = [largest.get(key, np.nan) for key in zip(table["study"], table["dataset"])]
+        return table[table["n_cells"].to_numpy(float) == np.array(most, dtype=float)]
+
+    def _bounded(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of data sets that the claim names, within its bounds."""
         claim = self.claim
         keep = table["n_cells"].astype(float).between(*claim.n_cells)
         keep &= table["unpaired_fraction"].fillna(0.0).astype(float).between(*claim.unpaired_fraction)
@@ -262,6 +280,8 @@ class Evidence:
                 if bound != limit
             ]
             parts.extend(words)
+        if claim.sizes == "largest":
+            parts.append("the most cells of a data set")
         return ", ".join(parts) or "any number of cells"
 
     def _missing(self, model: str, metric: str | None) -> NotTestable:

@@ -151,7 +151,10 @@ def _claim(
         if metrics is not None and declaration(metrics, name) is None:
             raise Wrong(f"metrics: no metric {name!r}{did_you_mean(name, metrics)}; correct the name")
     designs = _at("designs", _mapping, item.get("designs", {}))
-    _at("designs", _known_keys, designs, {"datasets": False, "n_cells": False, "unpaired_fraction": False})
+    _at("designs", _known_keys, designs, dict.fromkeys(("datasets", "n_cells", "unpaired_fraction", "sizes"), False))
+    sizes = _at("designs: sizes", converted, Key(("all", "largest")), designs.get("sizes", "all"), models)
+    if sizes == "largest" and (arguments.get("along") == "n_cells" or kind in ("stable_down_to", "variance_falls")):
+        raise Wrong(f"designs: sizes: 'largest' leaves one size, and kind {kind!r} needs several here; remove it")
     over = _at("over", converted, Key(("subsamples", "seeds")), item.get("over", "subsamples"), models)
     logarithm = _at("as_ratio", _truth, item.get("as_ratio", False))
     if logarithm:
@@ -171,6 +174,7 @@ def _claim(
         datasets=_at("designs: datasets", words, designs["datasets"]) if "datasets" in designs else (),
         n_cells=_at("designs: n_cells", _bounds, designs.get("n_cells", {}), (0.0, float("inf"))),
         unpaired_fraction=_at("designs: unpaired_fraction", _bounds, designs.get("unpaired_fraction", {}), (0.0, 1.0)),
+        sizes=sizes,
         over=over,
         logarithm=logarithm,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +178,32 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(root, 
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+
+
+def test_snakemakes_own_report_has_the_report_and_the_figures_with_their_captions(root, undisturbed, tmp_path):
+    # Under the name of a paper's study, and so with its figures; runs are shared between studies: nothing is trained again.
+    folder = tmp_path / "copy"
+    shutil.copytree(undisturbed, folder)
+    write_study(folder, study="multivi_unpairing_small")
+    records = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("record.json")}
+    assert len(records) == 6
+    finished = run(snakemake(root, folder, 2))
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    assert all(path.stat().st_mtime_ns == before for path, before in records.items()), "a model was trained again"
+
+    result = run(snakemake(root, folder, 1, "--report", "snakemake_report.html"))
+    assert result.returncode == 0, result.stderr[-4000:]
+    page = (folder / "snakemake_report.html").read_text(encoding="utf-8")
+    # Its results are JSON in a line of JavaScript, the files themselves in it.
+    shown = json.loads(re.search(r"<script id=.results.>\s*var results = (.*);\n", page).group(1))
+    own = folder / "results" / "multivi_unpairing_small"
+    figures = {str(path.relative_to(folder)) for path in own.glob("figures/*.png")}
+    assert figures and set(shown) == {*figures, str((own / "report.html").relative_to(folder))}
+    for path, entry in shown.items():
+        caption = "figures.rst" if path in figures else "report.rst"
+        stated = (root / "workflow" / "report" / caption).read_text(encoding="utf-8").replace("`", "").strip()
+        assert stated in " ".join(re.sub("<[^>]*>", "", entry["caption"]).split())
+        assert base64.b64decode(entry["data_uri"].split(",", 1)[1]) == (folder / path).read_bytes()
 
 
 def test_the_plan_names_every_file_by_its_identity(undisturbed):

@@ -59,7 +59,7 @@ def table(value, models=("a", "b"), sizes=(500, 1000, 2000), fractions=(0.0,), r
 
 def claim(kind, metrics=("good",), **arguments):
     """A claim with only a test; what belongs to the claim itself is told from the test's arguments by its name."""
-    fields = ("metric_of", "datasets", "n_cells", "unpaired_fraction", "over", "logarithm")
+    fields = ("metric_of", "datasets", "n_cells", "unpaired_fraction", "sizes", "over", "logarithm")
     own = {name: arguments.pop(name) for name in fields if name in arguments}
     module = kind_module(kind)
     test = {name: converted(module.KEYS[name], value, MODELS) for name, value in arguments.items()}

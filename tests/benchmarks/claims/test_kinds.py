@@ -151,6 +151,53 @@ def test_only_the_designs_asked_for_count(scores, make_claim, verdict):
     assert row["reason"].startswith("a or a-native has no design with data set atlas, at least 10 cells, 75 % unpaired")
 
 
+def test_the_largest_size_of_each_data_set_can_be_asked_for_alone(scores, make_claim, verdict):
+    """A claim that holds for models trained on all cells is not contradicted by what they do with few."""
+
+    def crossing(largest):
+        # The first model wins with the most cells and loses by far more with fewer.
+        return lambda model, n, f, r: 0.5 + (model == "a") * (0.1 if n == largest else -0.3) + noise(n, r, ord(model))
+
+    data = pd.concat(
+        [
+            scores(crossing(2000), datasets=("d",)),
+            # Its most cells are fewer than those of the other.
+            scores(crossing(1000), datasets=("e",), sizes=(500, 1000)),
+        ]
+    )
+    test = {"models": ["A"], "than": ["B"]}
+    assert verdict(make_claim("better_than", **test), data)["verdict"] == "contradicted"
+    row = verdict(make_claim("better_than", sizes="largest", **test), data)
+    assert (row["verdict"], row["n_blocks"], row["datasets"]) == ("supported", 12, "d, e")
+    assert row["effect"] == pytest.approx(0.1, abs=0.02)
+    # The bounds of the claim come first.
+    row = verdict(make_claim("better_than", sizes="largest", n_cells=(0, 1000), **test), data)
+    assert row["n_blocks"] == 12 and row["effect"] == pytest.approx(-0.1, abs=0.02)
+    # The other fractions are bounded too: what is largest among unpaired designs says nothing of the paired ones.
+    more = pd.concat([data, scores(crossing(2000), datasets=("d",), sizes=(4000,), fractions=(0.5,))])
+    row = verdict(make_claim("better_than", sizes="largest", unpaired_fraction=(0.0, 0.0), **test), more)
+    assert (row["verdict"], row["n_blocks"]) == ("supported", 12)
+    # Failures are counted there alone as well.
+    failing = make_claim("fails", models=["A"], at_least=0.5, sizes="largest")
+    assert verdict(failing, data, runs_of(["failed"] * 6, 2000))["verdict"] == "supported"
+    both = pd.concat([runs_of(["failed"] * 6, 2000), runs_of(["ok"] * 6, 500)])
+    assert verdict(failing, data, both)["verdict"] == "supported"
+    assert verdict(make_claim("fails", models=["A"], at_least=0.9), data, both)["verdict"] == "contradicted"
+
+
+def test_no_smaller_size_takes_the_place_of_a_largest_one_that_failed(scores, make_claim, verdict):
+    data = scores(constant)
+    failed = (data["model"] == "a") & (data["n_cells"] == 2000)
+    data.loc[failed, ["value", "status"]] = [np.nan, "failed"]
+    one = make_claim("better_than", models=["A"], than=["B"], sizes="largest")
+    row = verdict(one, data)
+    assert (row["verdict"], row["cause"]) == ("not testable here", "no value")
+    # And without a single row of scores the design is missing.
+    row = verdict(one, data[~failed])
+    assert (row["cause"], row["n_blocks"]) == ("missing design", 0)
+    assert "the most cells of a data set" in row["reason"]
+
+
 def test_models_are_compared_on_the_same_cells_alone(scores, make_claim, verdict):
     """A model that failed where the task is hard must not win by it."""
     data = scores(lambda model, n, f, r: n / 2000 + 0.05 * (model == "b") + noise(n, r, ord(model)))

@@ -45,14 +45,55 @@ def test_thresholds_of_ours_are_marked(claims):
             assert "(ours)" in claim.reading or claim.stated, claim.id
 
 
+def simulated_labels():
+    """What the shipped studies call simulated data."""
+    registry = yaml.safe_load((CONFIG / "datasets.yaml").read_text(encoding="utf-8"))
+    labels = {name for name, entry in registry.items() if entry["format"] == "simulated"}
+    for path in (CONFIG / "studies").glob("*.yaml"):
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["datasets"]:
+            if isinstance(entry, dict) and entry["name"] in labels:
+                labels.add(entry.get("label", entry["name"]))
+    return labels
+
+
 def test_simulated_cells_that_count_are_named_and_decide_nothing_about_tissue(claims):
-    """Where a claim names its data sets, the reader need not know which patterns fit simulated ones."""
+    """Where simulated cells decide a claim, the reader need not know which patterns fit them; none fits all data."""
+    labels = simulated_labels()
+    assert {"simulated_cite", "complete", "simulated_sources_uncorrected"} <= labels
     for claim in claims:
-        patterns = [*claim.datasets, *(name for pair in claim.test.get("pairs", ()) for name in pair)]
-        names = ("simulated", "simulated_multiome", "simulated_cite", "simulated_sources_uncorrected")
-        fit = any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+        if claim.kind == "outside":
+            continue
+        patterns = [*claim.datasets, *(name for pair in claim.test.get("pairs", ()) for name in pair)] or ["*"]
+        fit = any(fnmatchcase(name, pattern) for name in labels for pattern in patterns)
         assert not fit or "imulated" in claim.reading, claim.id
-        assert not (fit and "tissue" in claim.says), claim.id
+        assert not (fit and any(word in claim.says for word in ("tissue", "cortex", "cell lines"))), claim.id
+
+
+def test_claims_about_cell_lines_and_cortex_are_tested_on_those_alone(claims):
+    """Simulated cells or hours of treatment of one line must not decide what the paper says of its own data."""
+    by_id = {claim.id: claim for claim in claims}
+    for name in ("ten-dimensions-best", "joint-beats-single-channel", "joint-beats-rna-cortex"):
+        assert by_id[name].datasets, name
+        for label in (*simulated_labels(), "scicar_a549"):
+            assert not any(fnmatchcase(label, pattern) for pattern in by_id[name].datasets), (name, label)
+
+
+def test_figure_2_of_multidgd_is_read_at_the_largest_size(claims):
+    """The paper's models are trained on all training cells; our studies have fewer of them as well."""
+    by_id = {claim.id: claim for claim in claims}
+    for name in ("reconstruct-rna", "reconstruct-atac", "ari-multidgd-best", "batch-multidgd-better"):
+        assert by_id[name].sizes == "largest" and "largest" in by_id[name].reading, name
+
+
+def test_models_that_a_statement_is_about_are_all_tested(claims):
+    by_id = {claim.id: claim for claim in claims}
+    multiome, cite = (set(by_id[f"label-asw-level-{name}"].test["models"]) for name in ("multiome", "cite"))
+    assert multiome == {"Portal", "Cobolt", "scMM", "scMVP", "DAVAE", "MultiVI"}
+    assert cite == {"Cobolt", "scMM", "totalVI", "SCALEX"}
+    assert by_id["joint-beats-rna-cortex"].test["than"] == ("scVI", "Monocle 3, RNA")
+    for name in ("multiome", "cite"):
+        claim = by_id[f"nmi-cobolt-flat-{name}"]
+        assert (claim.kind, claim.test["models"], claim.datasets[0]) == ("flat", ("Cobolt",), f"*{name}*")
 
 
 def test_every_kind_is_used(claims):
@@ -128,6 +169,9 @@ def test_a_valid_file_is_read(tmp_path):
         ("    metrics: [nmi_leiden]\n", "", "claim first: metrics: needed for kind 'better_than'"),
         ("place:", "designs: {n_cells: {min: 9, max: 3}}\n    place:", "claim first: designs: n_cells: min 9 is above max 3"),
         ("place:", "designs: {n_cells: {least: 9}}\n    place:", "claim first: designs: n_cells: unknown key 'least'"),
+        ("place:", "designs: {sizes: biggest}\n    place:", "claim first: designs: sizes: 'biggest' is none of all, largest"),
+        ("place:", "designs: {sizes: [largest]}\n    place:", "claim first: designs: sizes: ['largest'] is none of all, largest"),
+        ("place:", "designs: {size: largest}\n    place:", "claim first: designs: unknown key 'size' (did you mean 'sizes'?)"),
         ("place:", "over: cells\n    place:", "claim first: over: 'cells' is none of subsamples, seeds"),
         ("place:", "as_ratio: 1\n    place:", "claim first: as_ratio: 1 is neither true nor false"),
         ("id: first\n    paper: p", "id: first", "claim first: key 'paper' is missing"),
@@ -172,3 +216,22 @@ def test_a_factor_for_a_ratio_is_above_one(tmp_path):
     assert claim.test["margin"] == pytest.approx(0.0953, abs=1e-4)
     with pytest.raises(InputError, match="as_ratio: has no meaning with kind 'level'"):
         load(tmp_path, text.replace("better_than, models: [A], than: [B]", "level, models: [A], at_least: 1"))
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "kind: trend, models: [A], along: n_cells, direction: improves",
+        "kind: stable_down_to, models: [A], cells: 500, largest: 2000, margin: 1",
+        "kind: variance_falls, models: [A]",
+    ],
+)
+def test_the_largest_size_alone_is_refused_where_several_are_needed(tmp_path, test):
+    text = VALID.replace("place:", "designs: {sizes: largest}\n    place:")
+    (claim,) = load(tmp_path, text)
+    assert claim.sizes == "largest"
+    text = text.replace("kind: better_than, models: [A], than: [B]", test)
+    with pytest.raises(InputError, match=r"designs: sizes: 'largest' leaves one size, and kind .* needs several here"):
+        load(tmp_path, text)
+    (claim,) = load(tmp_path, text.replace("{sizes: largest}", "{sizes: all}"))
+    assert claim.sizes == "all"

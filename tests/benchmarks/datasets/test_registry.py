@@ -25,6 +25,7 @@ from benchmarks.datasets.registry import (
     get_entry,
     load_registry,
 )
+from benchmarks.datasets.simulate import SimulationParameters, simulate
 from benchmarks.errors import InputError
 from benchmarks.formats import digest
 
@@ -48,7 +49,13 @@ def write_obs(path, n_cells: int) -> None:
 def test_the_registry_of_the_repository(root):
     registry = load_registry(root / "config" / "datasets.yaml")
     simulated = {name for name, entry in registry.items() if entry.format == "simulated"}
-    assert {"simulated", "simulated_multiome", "simulated_cite", "simulated_tiny"} <= simulated
+    assert {
+        "simulated",
+        "simulated_multiome",
+        "simulated_cite",
+        "simulated_tiny",
+        "simulated_multiome_large",
+    } <= simulated
     real = {"snare_mouse_cortex", "scicar_a549", "pbmc10k_cite", "teaseq_rna_protein", "bmmc_multiome", "bmmc_cite"}
     assert real <= set(registry)
     for entry in registry.values():
@@ -59,6 +66,17 @@ def test_the_registry_of_the_repository(root):
     assert registry["simulated_tiny"].n_cells_available() == 200
     assert registry["simulated"].n_cells_available(None) == 2000
     assert registry["simulated"].local_files(None) == []
+
+
+def test_the_large_simulated_data_have_the_shape_of_the_figure_that_they_stand_for(root):
+    """Li et al. 2022, Figure 1c: 100,000 cells, 8,000 genes and 23,000 peaks. Cell i is the same at any number of cells."""
+    entry = load_registry(root / "config" / "datasets.yaml")["simulated_multiome_large"]
+    assert entry.modalities == ("rna", "atac") and entry.n_cells_available(None) == 100_000
+    data = simulate(SimulationParameters.from_mapping({**entry.simulate, "n_cells": 256}), entry.seed)
+    assert {name: counts.shape for name, counts in data.counts.items()} == {"rna": (256, 8000), "atac": (256, 23000)}
+    assert data.obs["batch"].nunique() == 1
+    # Sparse enough to be held in memory: 100,000 cells of so many nonzeros take 8 bytes each, 2.4 GB at most.
+    assert 1000 < sum(counts.nnz for counts in data.counts.values()) / 256 < 3000
 
 
 def test_the_schema_is_a_schema_and_knows_every_key_and_format():

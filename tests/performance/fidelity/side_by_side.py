@@ -185,10 +185,11 @@ def seconds(function: Callable, *arguments) -> float:
     return time.perf_counter() - started
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all drivers have."""
+def parser(description: str, checkout: bool = True) -> argparse.ArgumentParser:
+    """The arguments that all drivers have; without `checkout` the release is an installed package."""
     made = argparse.ArgumentParser(description=description.splitlines()[0])
-    made.add_argument("checkout", type=Path, help="folder of the authors' repository")
+    if checkout:
+        made.add_argument("checkout", type=Path, help="folder of the authors' repository")
     made.add_argument("--seeds", type=int, default=5)
     made.add_argument("--repeats", type=int, default=5, help="of the timings")
     made.add_argument("--data", nargs="+", help="designs: simulated, or entries of config/datasets.yaml")
@@ -196,9 +197,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def training_parser(description: str, epochs: int) -> argparse.ArgumentParser:
+def training_parser(description: str, epochs: int, checkout: bool = True) -> argparse.ArgumentParser:
     """The arguments of :func:`parser`, and of drivers in which both train for the same number of epochs."""
-    made = parser(description)
+    made = parser(description, checkout)
     made.add_argument("--epochs", type=int, default=epochs)
     made.add_argument("--ours", type=json.loads, default={}, help="our hyperparameters, as JSON")
     return made
