@@ -100,8 +100,8 @@ def _statistics(options: argparse.Namespace) -> None:
         ("ranking", rank(scores, runs)),
         ("comparisons", compare(scores, runs)),
         ("mean_ranks", rank_over_blocks(scores, runs)),
-        ("variance", variance_split(scores)),
-        ("variance_trends", variance_trends(scores)),
+        ("variance", variance_split(scores, runs)),
+        ("variance_trends", variance_trends(scores, runs)),
         *advise(scores, runs).tables.items(),
         ("claims", evaluate(load_claims(options.claims or CLAIMS_FILE, metrics=metric_declarations()), scores, runs)),
     ):

@@ -17,6 +17,7 @@ SECTIONS = (
     "study",
     "overview",
     "ranking",
+    "variance",
     "curves",
     "advice",
     "figures",

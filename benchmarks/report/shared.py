@@ -10,7 +10,6 @@ import pandas as pd
 from benchmarks.report.section import codes, numbers
 from benchmarks.report.study import Study
 from benchmarks.statistics.keys import CONDITION, VARIANT, declaration, declared, with_clean_status
-from benchmarks.statistics.ranking import ranking_metrics
 
 GROUPS = {
     "bio_conservation": "Conservation of biology",
@@ -65,7 +64,7 @@ def _plain(value: Any) -> float | int | None:
     return int(value) if value.is_integer() else value
 
 
-def _title(metrics: Mapping[str, Any], name: str) -> str:
+def metric_title(metrics: Mapping[str, Any], name: str) -> str:
     """Title of a metric; of a part of one, with the part's name behind it."""
     owner = declaration(metrics, name)
     if owner is None:
@@ -83,14 +82,14 @@ def _metrics(study: Study) -> list[dict[str, Any]]:
     order = {group: number for number, group in enumerate(GROUPS)}
     group = {name: declared(study.metrics, name, "group", "other") for name in names}
     names.sort(key=lambda name: order.get(group[name], len(order)))
-    main = set(ranking_metrics(names, study.metrics))
+    main = set(study.main_metrics)
     result = []
     for name in names:
         low, high = declared(study.metrics, name, "range", (None, None))
         result.append(
             {
                 "name": name,
-                "title": _title(study.metrics, name),
+                "title": metric_title(study.metrics, name),
                 "group": group[name] if group[name] in GROUPS else "other",
                 "direction": declared(study.metrics, name, "direction", "higher"),
                 "target": numbers([np.nan if (target := declared(study.metrics, name, "target")) is None else target])[

@@ -13,9 +13,11 @@ import pandas as pd
 
 from benchmarks.errors import InputError
 from benchmarks.formats import SCORE_COLUMNS, check_results, read_json, read_table
+from benchmarks.statistics.critical_difference import rank_over_blocks
 from benchmarks.statistics.keys import CONDITION, CONTROLS, VARIANT, metric_declarations
-from benchmarks.statistics.ranking import rank
+from benchmarks.statistics.ranking import rank, ranking_metrics
 from benchmarks.statistics.summary import COSTS, flags, summarise, summarise_cost
+from benchmarks.statistics.variance import variance_split, variance_trends
 
 RUN_COLUMNS = (
     "study", "dataset", "design", "n_cells", "unpaired_fraction", "replicate", "model", "variant", "seed", "status", "reason",
@@ -81,6 +83,32 @@ class Study:
     def ranking(self) -> pd.DataFrame:
         """Ranks within each condition (:func:`benchmarks.statistics.ranking.rank`)."""
         return rank(self.scores, self.runs, self.metrics)
+
+    @cached_property
+    def mean_ranks(self) -> pd.DataFrame:
+        """Mean ranks on the main metrics (:func:`benchmarks.statistics.critical_difference.rank_over_blocks`)."""
+        return rank_over_blocks(self.main_scores, self.runs, self.metrics)
+
+    @cached_property
+    def variance(self) -> pd.DataFrame:
+        """Subsample and seed, main metrics (:func:`benchmarks.statistics.variance.variance_split`)."""
+        return variance_split(self.main_scores, self.runs)
+
+    @cached_property
+    def variance_trends(self) -> pd.DataFrame:
+        """Variance against cells, main metrics (:func:`benchmarks.statistics.variance.variance_trends`)."""
+        return variance_trends(self.main_scores, self.runs)
+
+    @cached_property
+    def main_metrics(self) -> list[str]:
+        """Metrics of the composites (:func:`benchmarks.statistics.ranking.ranking_metrics`)."""
+        return ranking_metrics(sorted(self.scores["metric"].unique()), self.metrics)
+
+    @cached_property
+    def main_scores(self) -> pd.DataFrame:
+        """Scores by the main metrics of models, without the controls."""
+        keep = self.scores["metric"].isin(self.main_metrics) & ~self.scores["model"].isin(CONTROLS)
+        return self.scores[keep]
 
     @cached_property
     def flagged(self) -> pd.DataFrame:

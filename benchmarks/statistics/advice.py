@@ -11,8 +11,10 @@ import pandas as pd
 from benchmarks.statistics.best import EXTRAPOLATED, best
 from benchmarks.statistics.compare import ALPHA, smallest_p
 from benchmarks.statistics.exchange import SurfaceOf, exchange_table, fit_surfaces
-from benchmarks.statistics.keys import metric_declarations
+from benchmarks.statistics.keys import VARIANT, metric_declarations
 from benchmarks.statistics.learning_curves import (
+    AXES,
+    REACH,
     SERIES,
     Series,
     curve_table,
@@ -25,6 +27,19 @@ from benchmarks.statistics.units import usable_units
 TOLERANCE = 0.05
 """Tolerance of the sentence about the plateau."""
 
+TOPICS = {"cells": "cells", "paired": "paired cells"}
+"""Topic of the sentences about a curve along each axis; the topic ``paired`` is the exchange for unpaired cells."""
+
+TOGETHER = (
+    ("dataset",),
+    ("dataset", "metric"),
+    ("dataset", "fixed"),
+    ("dataset", "metric", "fixed"),
+    ("dataset", *VARIANT),
+    ("dataset", *VARIANT, "metric"),
+)
+"""What may have one reason for all its fits to be missing, the largest first."""
+
 
 @dataclass
 class Advice:
@@ -33,12 +48,15 @@ class Advice:
     Attributes
     ----------
     series
-        Learning curves along the number of cells, with their bootstrap samples.
+        Learning curves along the number of cells, then those along the number of paired cells, with their bootstrap
+        samples.
     surfaces
         Scores over paired and unpaired cells, with theirs.
     tables
         ``learning_curves``, ``plateaus``, ``exchange``, ``best`` (documented where they are made) and ``advice``: one
-        sentence a row, with ``topic`` (``cells``, ``paired``, ``model``) and what it is about.
+        sentence a row, with ``topic`` (``cells``, ``paired cells``, ``paired``, ``model``) and what it is about. A
+        reason why nothing could be fitted stands there once for all that it holds for: ``model``, ``variant`` and
+        ``metric`` are empty, and ``n_cells`` and ``unpaired_fraction`` NaN, where it holds for all of them.
     """
 
     series: list[Series]
@@ -51,7 +69,6 @@ def advise(
     runs: pd.DataFrame | None = None,
     metrics: Mapping[str, object] | None = None,
     names: Sequence[str] | None = None,
-    along_paired: bool = True,
 ) -> Advice:
     """Fit curves and surfaces to a study and say what follows.
 
@@ -61,21 +78,16 @@ def advise(
         As for :func:`benchmarks.statistics.summary.summarise`.
     names
         Metrics to advise on; all where left out.
-    along_paired
-        Whether curves along the number of paired cells are fitted too (in the table ``learning_curves`` only).
     """
     metrics = metric_declarations(metrics)
     if names is not None:
         scores = scores[scores["metric"].isin(list(names))]
     units = usable_units(scores, runs, metrics)
-    series = fit_all(units, "cells", metrics)
+    series = [item for axis in TOPICS for item in fit_all(units, axis, metrics)]
     surfaces = fit_surfaces(units)
-    others = fit_all(units, "paired", metrics) if along_paired else []
-    curves = curve_table([*series, *others])
-    plateaus = plateau_table(series, references(scores, metrics))
     tables = {
-        "learning_curves": curves,
-        "plateaus": plateaus,
+        "learning_curves": curve_table(series),
+        "plateaus": plateau_table(series, references(scores, metrics)),
         "exchange": exchange_table(surfaces),
         "best": best(scores, runs, metrics, all_series=series),
     }
@@ -104,8 +116,8 @@ def _between(low: float, high: float, beyond: str) -> str:
     return f" ({text(low) if np.isfinite(low) else beyond} to {text(high) if np.isfinite(high) else beyond})"
 
 
-def cells_sentence(curve: Mapping, plateau: Mapping | None) -> str:
-    """What a learning curve says about the number of cells.
+def curve_sentence(curve: Mapping, plateau: Mapping | None) -> str:
+    """What a learning curve says about the number of cells, or of paired cells at a fixed number of cells.
 
     Parameters
     ----------
@@ -115,8 +127,14 @@ def cells_sentence(curve: Mapping, plateau: Mapping | None) -> str:
         The row of ``plateaus`` for the same curve; ``None`` if the curve was not fitted.
     """
     if curve["status"] != "fitted" or plateau is None:
-        return f"Not fitted: {curve['reason']}."
-    span = f"from {text(curve['smallest'])} to {text(curve['largest'])} cells"
+        return _not_fitted(curve["reason"], TOPICS[curve["axis"]])
+    unit = TOPICS[curve["axis"]]
+    at = f"At {text(curve['fixed'])} cells in all: " if curve["axis"] == "paired" else ""
+
+    def say(words: str) -> str:
+        return at + words[0].lower() + words[1:] if at else words
+
+    span = f"from {text(curve['smallest'])} to {text(curve['largest'])} {unit}"
     share = (
         ""
         if np.isnan(curve["form_share"])
@@ -126,38 +144,52 @@ def cells_sentence(curve: Mapping, plateau: Mapping | None) -> str:
         caution = ""
         if np.isinf(plateau["cells_high"]):
             caution = " A curve that levels off late is not excluded."
-        return f"No dependence on the number of cells is found {span}{share}.{caution}"
+        return say(f"No dependence on the number of {unit} is found {span}{share}.{caution}")
     if curve["trend"] == "unresolved":
         direction = "A trend that the replicates do not resolve"
     else:
-        direction = "Improves with cells" if curve["trend"] == "improves" else "Gets worse with more cells"
+        direction = f"Improves with {unit}" if curve["trend"] == "improves" else f"Gets worse with more {unit}"
     change = f"{text(curve['gain'])}{_between(curve['gain_low'], curve['gain_high'], 'unknown')} {span}"
-    limit = text(2 * curve["largest"])
+    limit, beyond = _limit(curve)
     tolerance, yardstick = percent(plateau["tolerance"]), plateau["yardstick"]
     where = f"within {tolerance} of {yardstick}"
+    cells = f"{text(plateau['cells'])} {unit}{_between(plateau['cells_low'], plateau['cells_high'], beyond)}"
     if curve["form"] == "log-linear":
+        none = f"{direction}: {change}, with no sign of a plateau{share}"
         if plateau["answer"] == "beyond the measured range":
-            return f"{direction}: {change}, with no sign of a plateau{share}."
-        cells = (
-            f"{text(plateau['cells'])} cells{_between(plateau['cells_low'], plateau['cells_high'], f'beyond {limit}')}"
-        )
-        return f"{direction}: {change}, with no sign of a plateau{share}, but the metric's bound is reached {where} from {cells}."
+            return say(f"{none}.")
+        return say(f"{none}, but the metric's bound is reached {where} from {cells}.")
     if plateau["answer"] == "beyond the measured range":
         low = plateau["cells_low"]
-        at_least = "" if not np.isfinite(low) else f"; {text(low)} cells are not excluded"
-        return f"{direction}: {change}; its plateau is reached {where} only beyond {limit} cells, further than is extrapolated{at_least}."
+        at_least = "" if not np.isfinite(low) else f"; {text(low)} {unit} are not excluded"
+        if np.isinf(limit):
+            return say(f"{direction}: {change}; its plateau is not reached {where} with all cells paired{at_least}.")
+        return say(
+            f"{direction}: {change}; its plateau is reached {where} only beyond {text(limit)} {unit}, further than is extrapolated{at_least}."
+        )
     level = f"{text(curve['plateau'])}{_between(curve['plateau_low'], curve['plateau_high'], 'no limit')}"
     note = " by extrapolation" if plateau["answer"] == "extrapolated" else ""
-    cells = f"{text(plateau['cells'])} cells{_between(plateau['cells_low'], plateau['cells_high'], f'beyond {limit}')}"
     if plateau["answer"] == "from the smallest size":
-        cells = f"the smallest size, {cells}"
-    return f"{direction}: {change}; plateau {level}, reached {where}{note} from {cells}."
+        cells = f"the smallest {'size' if not at else 'number'}, {cells}"
+    return say(f"{direction}: {change}; plateau {level}, reached {where}{note} from {cells}.")
+
+
+def _limit(curve: Mapping) -> tuple[float, str]:
+    """Up to where a curve is read, infinite if that is all cells paired, and words for what lies beyond."""
+    limit = REACH * curve["largest"]
+    if curve["axis"] == "paired" and limit >= curve["fixed"]:
+        return np.inf, "more than all"
+    return limit, f"beyond {text(limit)}"
+
+
+def _not_fitted(reason: str, topic: str) -> str:
+    return f"Not fitted{' along paired cells' if topic == TOPICS['paired'] else ''}: {reason}."
 
 
 def paired_sentence(row: Mapping) -> str:
     """What a surface says about unpaired cells; `row` is one of the table ``exchange``."""
     if row["status"] != "fitted":
-        return f"Not fitted: {row['reason']}."
+        return _not_fitted(row["reason"], "paired")
     where = f"At {text(row['n_cells'])} cells, {100 * row['unpaired_fraction']:g} % unpaired"
     if np.isnan(row["worth"]):
         return f"{where}: {row['verdict']}, so that nothing can be exchanged for them."
@@ -214,23 +246,55 @@ def _name(model: str, variant: str) -> str:
 
 def _sentences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The table ``advice``; see :class:`Advice`."""
-    rows = []
     plateaus = tables["plateaus"]
     plateaus = plateaus[plateaus["tolerance"] == TOLERANCE]
-    known = {tuple(row[name] for name in (*SERIES, "unpaired_fraction")): row for row in plateaus.to_dict("records")}
-    curves = tables["learning_curves"]
-    for row in curves[curves["axis"] == "cells"].to_dict("records"):
-        key = {name: row[name] for name in SERIES}
-        sentence = cells_sentence(row, known.get((*key.values(), row["fixed"])))
-        rows.append(
-            {**key, "topic": "cells", "n_cells": np.nan, "unpaired_fraction": row["fixed"], "sentence": sentence}
-        )
-    for row in tables["exchange"].to_dict("records"):
+    curve = (*SERIES, "axis", "fixed")
+    known = {tuple(row[name] for name in curve): row for row in plateaus.to_dict("records")}
+    rows = []
+    for axis, topic in TOPICS.items():
+        own = tables["learning_curves"].query("axis == @axis")
+        for row in own[own["status"] == "fitted"].to_dict("records"):
+            sentence = curve_sentence(row, known[tuple(row[name] for name in curve)])
+            fixed = {"n_cells": np.nan, "unpaired_fraction": np.nan} | {AXES[axis]: row["fixed"]}
+            rows.append({**{name: row[name] for name in SERIES}, "topic": topic, **fixed, "sentence": sentence})
+        rows += _reasons(own, topic)
+    for row in tables["exchange"].query("status == 'fitted'").to_dict("records"):
         key = {name: row[name] for name in (*SERIES, "n_cells", "unpaired_fraction")}
         rows.append({**key, "topic": "paired", "sentence": paired_sentence(row)})
+    rows += _reasons(tables["exchange"].assign(fixed=np.nan), "paired")
     condition = ["study", "dataset", "metric", "n_cells", "unpaired_fraction"]
     for key, part in tables["best"].groupby(condition, dropna=False, sort=True):
         labels = [_name(model, variant) for model, variant in zip(part["model"], part["variant"])]
         own = {**dict(zip(condition, key)), "model": "", "variant": "", "topic": "model"}
         rows.append({**own, "sentence": model_sentence(part, labels)})
     return pd.DataFrame(rows, columns=[*SERIES, "topic", "n_cells", "unpaired_fraction", "sentence"])
+
+
+def _reasons(table: pd.DataFrame, topic: str) -> list[dict]:
+    """Rows of ``advice`` that say why fits are missing, each reason once for the largest part that it holds for all of.
+
+    Parameters
+    ----------
+    table
+        All rows of one axis of ``learning_curves``, or of ``exchange``, with ``fixed``.
+    topic
+        What the rows are about.
+    """
+    fixed = {topic: AXES[axis] for axis, topic in TOPICS.items()}.get(topic)
+    empty = {**dict.fromkeys(SERIES, ""), "topic": topic, "n_cells": np.nan, "unpaired_fraction": np.nan}
+    rows = []
+    left = table
+    for names in (*TOGETHER, (*SERIES[1:], "fixed")):
+        keys = list(dict.fromkeys(["study", *names]))
+        said = []
+        for key, part in left.groupby(keys, dropna=False, sort=True):
+            if (part["status"] == "fitted").any() or part["reason"].nunique() > 1:
+                continue
+            own = dict(zip(keys, key))
+            if fixed is not None and "fixed" in own:
+                own[fixed] = own["fixed"]
+            own.pop("fixed", None)
+            rows.append({**empty, **own, "sentence": _not_fitted(part["reason"].iloc[0], topic)})
+            said.extend(part.index)
+        left = left.drop(index=said)
+    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Mapping, Sequence
 
 import numpy as np
@@ -46,14 +47,20 @@ def friedman(ranks: np.ndarray) -> tuple[float, float]:
     return statistic, float(fdtrc(k - 1, (k - 1) * (n - 1), statistic))
 
 
+@lru_cache(maxsize=64)
+def _studentized_range(k: int, alpha: float) -> float:
+    """Upper quantile of the studentized range of `k` groups and infinite degrees of freedom; slow, so kept."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(1 - alpha, k, np.inf))
+
+
 def critical_difference(k: int, n: int, alpha: float = ALPHA) -> float:
     """Difference of mean ranks from which on two of `k` models differ over `n` blocks (Nemenyi; Demsar 2006, 3.2.2).
 
     q sqrt(k (k + 1) / (6 n)) with q the studentized range of k groups and infinite degrees of freedom over sqrt(2).
     """
-    from scipy.stats import studentized_range
-
-    return float(studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
+    return float(_studentized_range(k, alpha) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
 
 
 def cliques(means: np.ndarray, difference: float) -> list[tuple[int, int]]:

@@ -203,7 +203,10 @@ def fit_surface(sizes: np.ndarray, fractions: np.ndarray, values: np.ndarray) ->
     n_sizes, n_fractions = len(np.unique(sizes)), len(np.unique(fractions))
     if n_sizes < MINIMUM_SIZES or n_fractions < 2:
         raise InputError(
-            f"{n_sizes} sizes and {n_fractions} unpaired fractions with values; an exchange needs {MINIMUM_SIZES} and 2"
+            # Of sizes and fractions the one that is lacking, so that all that lack the same have the same reason.
+            f"{n_sizes} size{'s' * (n_sizes != 1)} with values; an exchange needs {MINIMUM_SIZES}"
+            if n_sizes < MINIMUM_SIZES
+            else f"{n_fractions} unpaired fraction with values; an exchange needs 2"
         )
     design = np.stack(
         [np.ones(len(sizes)), np.log(sizes), fractions, fractions**2][: 4 if n_fractions > 3 else 3], axis=1

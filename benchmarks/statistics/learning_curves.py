@@ -95,6 +95,8 @@ class Curve:
         See :class:`~benchmarks.statistics.fitting.Fits`; its first row is the curve itself.
     bounds
         Smallest and largest value that the metric can take.
+    most
+        Largest number of cells that there can be: of a fixed number of cells no more than all can be paired.
     """
 
     sizes: np.ndarray
@@ -102,6 +104,7 @@ class Curve:
     values: np.ndarray
     fits: Fits
     bounds: tuple[float, float] = UNBOUNDED
+    most: float = np.inf
 
     @property
     def form(self) -> str:
@@ -138,7 +141,7 @@ class Curve:
     @property
     def limits(self) -> tuple[float, float]:
         """Range within which the curve may be read."""
-        return self.sizes[0] / REACH, self.sizes[-1] * REACH
+        return self.sizes[0] / REACH, min(self.sizes[-1] * REACH, self.most)
 
     def draws(self, n: np.ndarray) -> np.ndarray:
         """Value at `n` of each sample (rows), the observed one first, not beyond the metric's bounds.
@@ -146,7 +149,7 @@ class Curve:
         Raises
         ------
         InputError
-            If an `n` lies further than a factor of :data:`REACH` outside the measured sizes.
+            If an `n` lies further than a factor of :data:`REACH` outside the measured sizes, or beyond :attr:`most`.
         """
         n = np.atleast_1d(np.asarray(n, dtype=float))
         low, high = self.limits
@@ -214,7 +217,9 @@ class Curve:
         return np.maximum(needed, self.sizes[0])
 
 
-def fit_curve(sizes: np.ndarray, values: np.ndarray, bounds: tuple[float, float] = UNBOUNDED) -> Curve:
+def fit_curve(
+    sizes: np.ndarray, values: np.ndarray, bounds: tuple[float, float] = UNBOUNDED, most: float = np.inf
+) -> Curve:
     """Fit the three forms to replicated values, and choose one.
 
     The values of all replicates are weighted alike and AICc takes them as independent. What the sizes of a replicate
@@ -228,6 +233,8 @@ def fit_curve(sizes: np.ndarray, values: np.ndarray, bounds: tuple[float, float]
         Replicates x sizes; NaN where there is none.
     bounds
         Smallest and largest value that the metric can take; the fit does not know them, what is read off it does.
+    most
+        Largest number of cells that there can be; the curve is not read beyond it.
 
     Raises
     ------
@@ -238,17 +245,23 @@ def fit_curve(sizes: np.ndarray, values: np.ndarray, bounds: tuple[float, float]
     keep = ~np.isnan(values).all(axis=0)
     sizes, values = sizes[keep], values[:, keep]
     if len(sizes) < MINIMUM_SIZES:
-        raise InputError(f"{len(sizes)} sizes with values; a curve needs {MINIMUM_SIZES}")
+        plural = "" if len(sizes) == 1 else "s"
+        raise InputError(f"{len(sizes)} size{plural} with values; a curve needs {MINIMUM_SIZES}")
     present = ~np.isnan(values)
     if present.sum() < MINIMUM_SIZES + 2:
         raise InputError(f"{present.sum()} values are too few to choose a form; run more replicates or sizes")
     fits = fit(values, _candidates(tuple(sizes.tolist()), tuple(present.sum(axis=0).tolist())))
     means = np.array([values[present[:, place], place].mean() for place in range(len(sizes))])
-    return Curve(sizes, means, values, fits, bounds)
+    return Curve(sizes, means, values, fits, bounds, most)
 
 
 AXES = {"cells": "unpaired_fraction", "paired": "n_cells"}
 """Axes of the curves, each with the part of the condition that is held fixed along it."""
+
+
+def paired_cells(n_cells: np.ndarray, unpaired_fraction: np.ndarray) -> np.ndarray:
+    """Number of cells that are left paired."""
+    return np.round(n_cells * (1 - unpaired_fraction))
 
 
 @dataclass
@@ -276,7 +289,7 @@ def fit_all(units: pd.DataFrame, axis: str = "cells", metrics: Mapping[str, obje
     fixed = AXES[axis]
     units = units.assign(x=units["n_cells"].astype(float))
     if axis == "paired":
-        units["x"] = np.round(units["n_cells"] * (1 - units["unpaired_fraction"]))
+        units["x"] = paired_cells(units["n_cells"], units["unpaired_fraction"])
         units = units[units["x"] > 0]
     result = []
     for (study, dataset), block in units.groupby(["study", "dataset"], dropna=False, sort=True):
@@ -289,8 +302,9 @@ def fit_all(units: pd.DataFrame, axis: str = "cells", metrics: Mapping[str, obje
             values[part["_row"].to_numpy(), column] = part["value"]
             names = dict(zip(SERIES, (study, dataset, *key[:-1])))
             series = Series(names, axis, float(key[-1]), bool(part["lower"].iloc[0]), replicates, None, "")
+            most = series.fixed if axis == "paired" else np.inf
             try:
-                series.curve = fit_curve(sizes, values, bounds_of(metrics or {}, names["metric"]))
+                series.curve = fit_curve(sizes, values, bounds_of(metrics or {}, names["metric"]), most)
             except InputError as error:
                 series.reason = str(error)
             result.append(series)
@@ -312,13 +326,22 @@ def references(scores: pd.DataFrame, metrics: Mapping[str, object]) -> pd.Series
     return units.groupby([*CONDITION, "metric"], dropna=False)["value"].mean()
 
 
-def _reference(series: Series, known: pd.Series) -> float | None:
-    """The random control's mean at the largest size of a curve, if it is known."""
-    if series.axis != "cells" or series.curve is None:
-        return None
-    key = (series.key["study"], series.key["dataset"], series.curve.sizes[-1], series.fixed, series.key["metric"])
-    value = known.get(key)
-    return None if value is None or not np.isfinite(value) else float(value)
+def _along(known: pd.Series, axis: str) -> dict[tuple, float]:
+    """:func:`references` by study, data set, metric, what an axis holds fixed, and the place on it."""
+    table = known.rename("value").reset_index()
+    if table.empty:
+        return {}
+    x = table["n_cells"].astype(float)
+    if axis == "paired":
+        x = paired_cells(table["n_cells"], table["unpaired_fraction"])
+    keys = zip(table["study"], table["dataset"], table["metric"], table[AXES[axis]].astype(float), x)
+    return {key: float(value) for key, value in zip(keys, table["value"]) if np.isfinite(value)}
+
+
+def _reference(series: Series, known: Mapping[tuple, float]) -> float | None:
+    """The random control's mean at the largest size of a curve, if it is known (:func:`_along` its axis)."""
+    key = (series.key["study"], series.key["dataset"], series.key["metric"], series.fixed, series.curve.sizes[-1])
+    return known.get(key)
 
 
 def curve_table(all_series: list[Series]) -> pd.DataFrame:
@@ -387,21 +410,23 @@ def _facts(curve: Curve, lower: bool) -> dict:
 def plateau_table(
     all_series: list[Series], known: pd.Series, tolerances: tuple[float, ...] = TOLERANCES
 ) -> pd.DataFrame:
-    """How many cells until within a tolerance of the plateau: one row a (fitted curve along ``cells``, tolerance).
+    """How many cells, or paired cells, until within a tolerance of the plateau: one row a (fitted curve, tolerance).
 
     Returns
     -------
     pandas.DataFrame
-        :data:`SERIES`, ``unpaired_fraction``, ``tolerance``, ``yardstick`` (of what the tolerance is a fraction),
-        ``cells`` with ``cells_low``, ``cells_high`` (infinite: later than the curve may be read), ``share_measured``
-        (share of the samples that get there within the measured sizes), ``answer``: ``from the smallest size``,
-        ``within the measured sizes``, ``extrapolated`` (at most twice the largest size) or ``beyond the measured range``.
+        :data:`SERIES`, ``axis`` and ``fixed`` as in :func:`curve_table`, ``tolerance``, ``yardstick`` (of what the
+        tolerance is a fraction), ``cells`` (paired ones along ``paired``) with ``cells_low``, ``cells_high`` (infinite:
+        later than the curve may be read), ``share_measured`` (share of the samples that get there within the measured
+        sizes), ``answer``: ``from the smallest size``, ``within the measured sizes``, ``extrapolated`` (at most twice
+        the largest size, and no more paired cells than cells) or ``beyond the measured range``.
     """
     rows = []
+    by_axis = {axis: _along(known, axis) for axis in AXES}
     for series in all_series:
-        if series.curve is None or series.axis != "cells":
+        if series.curve is None:
             continue
-        curve, reference = series.curve, _reference(series, known)
+        curve, reference = series.curve, _reference(series, by_axis[series.axis])
         for tolerance in tolerances:
             draws = curve.cells_within(tolerance, reference)
             (low,), (high,) = intervals(draws, curve.fits.probabilities, curve.fits.n_replicates)
@@ -410,7 +435,8 @@ def plateau_table(
             rows.append(
                 {
                     **series.key,
-                    "unpaired_fraction": series.fixed,
+                    "axis": series.axis,
+                    "fixed": series.fixed,
                     "tolerance": tolerance,
                     "yardstick": "the distance from the random control"
                     if reference is not None
@@ -428,19 +454,18 @@ def plateau_table(
                     else "within the measured sizes",
                 }
             )
-    names = [*SERIES, "unpaired_fraction", "tolerance", "yardstick", "cells", "cells_low", "cells_high", "share_measured", "answer"]  # fmt: skip
+    names = [*SERIES, "axis", "fixed", "tolerance", "yardstick", "cells", "cells_low", "cells_high", "share_measured", "answer"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
 
 def learning_curves(
     scores: pd.DataFrame, runs: pd.DataFrame | None = None, metrics: Mapping[str, object] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Curves along both axes (:func:`curve_table`) and cells until the plateau (:func:`plateau_table`) of a study.
+    """Curves along both axes (:func:`curve_table`) and cells until their plateaus (:func:`plateau_table`) of a study.
 
     Parameters are those of :func:`benchmarks.statistics.summary.summarise`.
     """
     metrics = metric_declarations(metrics)
     units = usable_units(scores, runs, metrics)
-    along_cells = fit_all(units, "cells", metrics)
-    curves = curve_table([*along_cells, *fit_all(units, "paired", metrics)])
-    return curves, plateau_table(along_cells, references(scores, metrics))
+    series = [*fit_all(units, "cells", metrics), *fit_all(units, "paired", metrics)]
+    return curve_table(series), plateau_table(series, references(scores, metrics))

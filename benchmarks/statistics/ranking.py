@@ -31,25 +31,32 @@ INTEGRATION = ("mixing", "batch_removal")
 CONSERVATION_WEIGHT = 0.6
 """Weight of conservation in the overall score, integration having the rest (scIB: Luecken et al. 2022, Methods)."""
 
-RANKING_METRICS = (
-    "nmi_leiden",
-    "ari_leiden",
-    "asw_cell_type",
-    "label_knn_accuracy",
-    "trajectory_conservation",
-    "rank_distance_fraction",
-    "modality_enrichment",
-    "asw_batch",
-    "graph_connectivity",
-)
-"""Metrics in the composites: one a concept, so that a concept with many variants does not outweigh the others."""
+RANKING_METRICS = {
+    "NMI": ("nmi_leiden", "nmi_louvain", "nmi_kmeans"),
+    "ARI": ("ari_leiden", "ari_louvain", "ari_kmeans"),
+    "cell-type ASW": ("asw_cell_type",),
+    "label accuracy": ("label_knn_accuracy",),
+    "trajectory": ("trajectory_conservation",),
+    "rank distance": ("rank_distance_fraction",),
+    "modality enrichment": ("modality_enrichment",),
+    "batch ASW": ("asw_batch",),
+    "graph connectivity": ("graph_connectivity",),
+}
+"""Concepts in the composites, each with its metrics, the preferred one first. A study's composites have one metric a
+concept, so that a concept with many variants does not outweigh the others; papers cluster differently, and a study that
+repeats one may measure another variant than the preferred one."""
 
 
 def ranking_metrics(available: Sequence[str], metrics: Mapping[str, object]) -> list[str]:
-    """The metrics that enter the composites: :data:`RANKING_METRICS`, or all of the four groups if none of them is there."""
+    """The metrics that enter the composites, and on which advice is given.
+
+    Of each concept in :data:`RANKING_METRICS` the first metric that is available; if there is none of any concept, all
+    metrics of the four groups.
+    """
     groups = (*CONSERVATION, *INTEGRATION)
     grouped = [name for name in available if declared(metrics, name, "group") in groups]
-    return [name for name in RANKING_METRICS if name in grouped] or sorted(grouped)
+    chosen = [next((name for name in names if name in grouped), None) for names in RANKING_METRICS.values()]
+    return [name for name in chosen if name is not None] or sorted(grouped)
 
 
 def composites(units: pd.DataFrame, metrics: Mapping[str, object], names: Sequence[str]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmarks.statistics.intervals import LEVEL
 from benchmarks.statistics.keys import CONDITION, VARIANT, check_unique, with_clean_status
+from benchmarks.statistics.summary import replicate_means, without_flagged
 
 
 def split(groups: Sequence[np.ndarray], level: float = LEVEL) -> dict:
@@ -127,10 +128,14 @@ def trend(sizes: np.ndarray, values: np.ndarray, level: float = LEVEL) -> dict:
     return result | {"slope": whole, "slope_low": float(low), "slope_high": float(high), "trend": word}
 
 
-def variance_split(scores: pd.DataFrame) -> pd.DataFrame:
-    """:func:`split` of every (condition, variant, metric) with a value: one row each."""
+def variance_split(scores: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """:func:`split` of every (condition, variant, metric) with a value: one row each.
+
+    Parameters are those of :func:`benchmarks.statistics.summary.summarise`. Flagged runs are left out: how far a
+    degenerate embedding lies from the others is no variance of training.
+    """
     check_unique(scores)
-    ok = with_clean_status(scores).query("status == 'ok'")
+    ok = with_clean_status(without_flagged(scores, runs)).query("status == 'ok'")
     keys = [*CONDITION, *VARIANT, "metric"]
     ok = ok.sort_values([*keys, "replicate", "seed"])
     rows = []
@@ -143,11 +148,9 @@ def variance_split(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, *names])
 
 
-def variance_trends(scores: pd.DataFrame) -> pd.DataFrame:
-    """:func:`trend` of every (study, dataset, unpaired fraction, variant, metric): one row each."""
-    from benchmarks.statistics.summary import replicate_means
-
-    units = replicate_means(scores)
+def variance_trends(scores: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """:func:`trend` of every (study, dataset, unpaired fraction, variant, metric): one row each; flagged runs as above."""
+    units = replicate_means(without_flagged(scores, runs))
     keys = ["study", "dataset", "unpaired_fraction", *VARIANT, "metric"]
     rows = []
     for key, part in units.groupby(keys, dropna=False, sort=True):

@@ -81,5 +81,6 @@ def test_tables_are_kept_without_paths_and_figures_small(tmp_path, monkeypatch):
     keep.main()
     kept = tmp_path / "kept" / "tiny"
     assert list(read_table(kept / "runs.parquet").columns) == ["model"]
+    assert {"mean_ranks", "variance", "variance_trends"} < set(keep.TABLES)
     assert all(read_table(kept / f"{name}.parquet")["table"].tolist() == [name] for name in keep.TABLES)
     assert Image.open(kept / "figure.png").size == (1300, 500)

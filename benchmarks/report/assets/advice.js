@@ -1,8 +1,8 @@
 /* Learning curves with bands, equal-score contours and advice in sentences. */
 MosaicBench.section("advice", (root, data) => {
   const { shared, element, format } = MosaicBench;
-  // Shown first is the metric with the most curves on the data set that is shown first.
-  const curvesOf = data.metrics.map((_, metric) => data.curves.filter((item) => item.dataset === MosaicBench.state.dataset && item.metric === metric).length);
+  // Shown first is the metric with the most curves along cells on the data set that is shown first.
+  const curvesOf = data.metrics.map((_, metric) => data.curves.filter((item) => item.dataset === MosaicBench.state.dataset && item.axis === "cells" && item.metric === metric).length);
   const own = { metric: curvesOf.indexOf(Math.max(...curvesOf)) };
   const WIDTH = 380, HEIGHT = 230, LEFT = 50, RIGHT = 14, TOP = 10, BOTTOM = 42;
   const titles = data.metrics.map(({ name }) => shared.metrics.find((metric) => !metric.run && metric.name === name).title);
@@ -11,7 +11,7 @@ MosaicBench.section("advice", (root, data) => {
   const short = (n) => (n >= 10000 ? `${Number((n / 1000).toPrecision(3))}k` : Math.round(n).toLocaleString("en"));
 
   data.curves.forEach((item) => {
-    const last = item.value.length - 1, ratio = (data.reach * item.sizes.at(-1)) / item.sizes[0];
+    const last = item.value.length - 1, ratio = item.end / item.sizes[0];
     item.n = item.value.map((_, i) => item.sizes[0] * ratio ** (i / last));
     [item.low, item.high] = item.band || [[], []];
   });
@@ -44,11 +44,11 @@ MosaicBench.section("advice", (root, data) => {
 
   function curveChart(item, bounds, title) {
     const variant = shared.variants[item.variant];
-    const largest = item.sizes.at(-1);
+    const largest = item.sizes.at(-1), kind = item.axis === "paired" ? "paired cells" : "cells";
     const px = place(Math.log(bounds.left), Math.log(bounds.right), LEFT + 8, WIDTH - RIGHT - 8);
     const py = place(bounds.bottom, bounds.top, HEIGHT - BOTTOM, TOP);
     const x = (n) => px(Math.log(n)), y = (value) => py(Math.min(bounds.top, Math.max(bounds.bottom, value)));
-    const svg = frame(`${variant.label}: ${title}, ${item.form}. ` + item.sizes.map((n, i) => `${n} cells ${format(item.means[i])}`).join(", "), "Number of cells", title);
+    const svg = frame(`${variant.label}: ${title}, ${item.form}. ` + item.sizes.map((n, i) => `${n} ${kind} ${format(item.means[i])}`).join(", "), `Number of ${kind}`, title);
     roundValues(bounds.bottom, bounds.top).forEach((value) => yTick(svg, y(value), format(value), true));
     let edge = -Infinity;
     [...item.sizes, item.n.at(-1)].forEach((n) => {
@@ -66,7 +66,7 @@ MosaicBench.section("advice", (root, data) => {
       svg.append(element("path", { d: path(rows.map((i) => x(item.n[i])), rows.map((i) => y(item.value[i]))), fill: "none", stroke: variant.colour, "stroke-width": 1.75, "stroke-dasharray": dash }));
     });
     item.sizes.forEach((n, i) => {
-      svg.append(element("g", {}, element("title", {}, `${variant.label}\n${short(n)} cells: ${format(item.means[i])}`), MosaicBench.marker(variant.marker, x(n), y(item.means[i]), 3.2, variant.colour)));
+      svg.append(element("g", {}, element("title", {}, `${variant.label}\n${short(n)} ${kind}: ${format(item.means[i])}`), MosaicBench.marker(variant.marker, x(n), y(item.means[i]), 3.2, variant.colour)));
     });
     return element("figure", { class: "chart" }, element("figcaption", {}, variant.label, element("span", {}, ` ${item.form}`)), svg);
   }
@@ -107,29 +107,51 @@ MosaicBench.section("advice", (root, data) => {
       element("tbody", {}, ...rows.map(([first, ...others]) => element("tr", {}, element("th", { scope: "row" }, first), ...others.map((text) => element("td", {}, text)))))));
   }
 
-  return function draw() {
-    const { dataset, fraction } = MosaicBench.state;
-    MosaicBench.replaceControls(root, ...MosaicBench.conditionSelectors(["dataset", "fraction"]),
-      MosaicBench.select("Metric", titles.map((text, value) => ({ value, text })), own.metric, (value) => { own.metric = value; draw(); }, "metric"));
-    const title = titles[own.metric], { distance } = data.metrics[own.metric];
-    const name = distance ? `${title}, distance from ideal` : title;
-    root.querySelector("[data-distance]").textContent = distance ? "This metric has an ideal value: curves show the distance from it, of which less is better." : "";
-
-    const curves = data.curves.filter((item) => item.dataset === dataset && same(item.fraction, fraction) && item.metric === own.metric);
+  function curveCharts(curves, name) {
+    if (!curves.length) return [];
     const inner = curves.flatMap((item) => [...item.means, ...item.value, ...item.low, ...item.high].filter((value) => value !== null));
     const bounds = { left: Math.min(...curves.map((item) => item.n[0])), right: Math.max(...curves.map((item) => item.n.at(-1))), bottom: Math.min(...inner), top: Math.max(...inner) };
     const margin = (bounds.top - bounds.bottom || Math.abs(bounds.top) || 1) * 0.05;
     bounds.bottom -= margin;
     bounds.top += margin;
-    root.querySelector("[data-curves]").replaceChildren(...(curves.length ? curves.map((item) => curveChart(item, bounds, name)) : [element("p", { class: "empty" }, "No curve could be fitted in this selection; the table says why.")]));
+    return curves.map((item) => curveChart(item, bounds, name));
+  }
 
-    const rows = data.rows;
-    const chosen = rows.topic.map((topic, i) => i).filter((i) => rows.dataset[i] === dataset && rows.metric[i] === own.metric);
+  return function draw() {
+    const { dataset, cells, fraction } = MosaicBench.state;
+    MosaicBench.replaceControls(root, ...MosaicBench.conditionSelectors(["dataset", "cells", "fraction"]),
+      MosaicBench.select("Metric", titles.map((text, value) => ({ value, text })), own.metric, (value) => { own.metric = value; draw(); }, "metric"));
+    const title = titles[own.metric], { distance } = data.metrics[own.metric];
+    const name = distance ? `${title}, distance from ideal` : title;
+    root.querySelector("[data-distance]").textContent = distance ? "This metric has an ideal value: curves show the distance from it, of which less is better." : "";
+    root.querySelectorAll("[data-at]").forEach((node) => { node.textContent = node.dataset.at === "cells" ? `at ${MosaicBench.cells(cells)} cells in all` : `at ${MosaicBench.percent(fraction)} unpaired`; });
+
+    const rows = data.rows, all = (value) => value === null || value === -1;
     const label = (i) => shared.variants[rows.variant[i]].label;
-    root.querySelector("[data-cells]").replaceChildren(table("How many cells", ["Model", "Cells"], chosen.filter((i) => rows.topic[i] === "cells" && same(rows.fraction[i], fraction)).map((i) => [label(i), data.texts[rows.text[i]]]), "No scores in this selection."));
-    root.querySelector("[data-models]").replaceChildren(table("Which model", ["Cells", "Model"], chosen.filter((i) => rows.topic[i] === "model" && same(rows.fraction[i], fraction)).sort((a, b) => rows.cells[a] - rows.cells[b]).map((i) => [MosaicBench.cells(rows.cells[i]), data.texts[rows.text[i]]]), "No scores in this selection."));
+    /* A statement with a place left out holds for all of them: one without a model is a line above the table. */
+    function show(where, topic, heads, here) {
+      const chosen = rows.topic.map((_, i) => i).filter((i) => rows.topic[i] === topic && rows.dataset[i] === dataset && (all(rows.metric[i]) || rows.metric[i] === own.metric) && here(i));
+      const lines = topic === "model" ? [] : chosen.filter((i) => all(rows.variant[i])), others = chosen.filter((i) => !lines.includes(i));
+      if (topic === "model") others.sort((a, b) => rows.cells[a] - rows.cells[b]);
+      const text = (i) => data.texts[rows.text[i]], joined = new Map();
+      // What holds word for word of several models is said once.
+      others.forEach((i) => {
+        const key = topic === "model" ? i : text(i);
+        joined.set(key, { said: text(i), names: [...(joined.get(key)?.names || []), topic === "model" ? MosaicBench.cells(rows.cells[i]) : label(i)] });
+      });
+      root.querySelector(where).replaceChildren(...lines.map((i) => element("p", { class: "empty" }, text(i))),
+        ...(lines.length && !others.length ? [] : [table(heads[0], heads[1], [...joined.values()].map(({ said, names }) => [names.join(", "), said]), "No scores in this selection.")]));
+    }
+    const atFraction = (i) => all(rows.fraction[i]) || same(rows.fraction[i], fraction), atCells = (i) => all(rows.cells[i]) || same(rows.cells[i], cells);
+    const fitted = (axis, fixed) => data.curves.filter((item) => item.axis === axis && item.dataset === dataset && same(item.fixed, fixed) && item.metric === own.metric);
+    // Where there is nothing to draw, the text below says why.
+    root.querySelector("[data-curves]").replaceChildren(...curveCharts(fitted("cells", fraction), name));
+    show("[data-cells]", "cells", ["How many cells", ["Model", "Cells"]], atFraction);
+    show("[data-models]", "model", ["Which model", ["Cells", "Model"]], (i) => same(rows.fraction[i], fraction));
+    root.querySelector("[data-paired-curves]").replaceChildren(...curveCharts(fitted("paired", cells), name));
+    show("[data-paired-cells]", "paired cells", ["How many paired cells", ["Model", "Paired cells"]], atCells);
     const surfaces = data.surfaces.filter((item) => item.dataset === dataset && item.metric === own.metric);
-    root.querySelector("[data-contours]").replaceChildren(...(surfaces.length ? surfaces.map((item) => contourChart(item, name)) : [element("p", { class: "empty" }, "No surface could be fitted; the table says why.")]));
-    root.querySelector("[data-paired]").replaceChildren(table("How many of them paired", ["Model", "Paired and unpaired cells"], chosen.filter((i) => rows.topic[i] === "paired").map((i) => [label(i), data.texts[rows.text[i]]]), "No scores in this selection."));
+    root.querySelector("[data-contours]").replaceChildren(...surfaces.map((item) => contourChart(item, name)));
+    show("[data-paired]", "paired", ["What an unpaired cell is worth", ["Model", "Paired and unpaired cells"]], () => true);
   };
 });

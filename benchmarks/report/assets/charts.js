@@ -36,7 +36,7 @@
   };
 
   /* series: [{label, colour, dash, marker, line (no markers), points: [{x, y, low, high, n, flag}]}]; a point with a flag has a ring. */
-  function lineChart({ title, note, series, xLabel, yLabel, xLog, yLog, xFormat, yBounds }) {
+  function lineChart({ title, note, series, xLabel, yLabel, xLog, yLog, xFormat, yBounds, fromZero }) {
     const points = series.flatMap((item) => item.points);
     const caption = element("figcaption", {}, title, note ? element("span", {}, ` ${note}`) : null);
     if (!points.length) return element("figure", { class: "chart" }, caption, element("p", { class: "empty" }, "No values in this selection."));
@@ -49,7 +49,7 @@
       top *= 1.4;
     } else {
       const margin = (top - bottom || Math.abs(top) || 1) * 0.06;
-      bottom = bottom >= 0 && bottom - margin < 0 ? 0 : bottom - margin;
+      bottom = fromZero || (bottom >= 0 && bottom - margin < 0) ? 0 : bottom - margin;
       top += margin;
       if (yBounds && yBounds[1] !== null && top > yBounds[1] && top - yBounds[1] <= margin * 1.01) top = Math.max(yBounds[1], ...highs) + margin * 0.3;
     }

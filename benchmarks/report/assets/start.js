@@ -6,6 +6,18 @@
     const draw = make(root, data);
     if (draw) { MosaicBench.drawers.push(draw); draw(); }
   });
+  // On paper nothing can be unfolded: what is folded is printed open, and folded again afterwards.
+  let folded = [];
+  function unfold() {
+    folded.push(...document.querySelectorAll("details:not([open])"));
+    folded.forEach((item) => { item.open = true; });
+  }
+  function fold() {
+    folded.forEach((item) => { item.open = false; });
+    folded = [];
+  }
+  window.addEventListener("beforeprint", unfold);
+  window.addEventListener("afterprint", fold);
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const sections = [...document.querySelectorAll("main > section")];
   let current = null, waiting = false;

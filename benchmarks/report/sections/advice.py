@@ -12,7 +12,6 @@ from benchmarks.statistics.advice import TOLERANCE, Advice, advise
 from benchmarks.statistics.exchange import Surface
 from benchmarks.statistics.keys import declared
 from benchmarks.statistics.learning_curves import MINIMUM_SIZES, REACH, SERIES
-from benchmarks.statistics.ranking import ranking_metrics
 
 POINTS = 25
 """Points at which a band is drawn."""
@@ -26,15 +25,14 @@ LEVELS = 8
 
 def section(study: Study) -> Section:
     """Curves with bands, equal-score contours and sentences for the main metrics; drawn by ``advice.js``."""
-    names = ranking_metrics(sorted(study.scores["metric"].unique()), study.metrics)
-    advice = advise(study.scores, study.runs, study.metrics, names, along_paired=False)
+    names = study.main_metrics
+    advice = advise(study.scores, study.runs, study.metrics, names)
     facts = {"tolerance": TOLERANCE, "reach": REACH, "minimum": MINIMUM_SIZES}
     if not advice.series:
         return Section("advice", "Advice", render("advice.html.j2", empty=True, **facts))
     present = [name for name in names if any(item.key["metric"] == name for item in advice.series)]
     data = {
         "metrics": [{"name": name, "distance": declared(study.metrics, name, "direction") == "target"} for name in present],
-        "reach": REACH,
         "curves": _curves(study, advice, present),
         "surfaces": _surfaces(study, advice, present),
         **_sentences(study, advice, present),
@@ -49,19 +47,19 @@ def _variant(study: Study, key: dict) -> int:
 
 
 def _curves(study: Study, advice: Advice, present: list[str]) -> list[dict[str, Any]]:
-    """Fitted curves: measured means, and the curve with its band up to twice the largest size."""
+    """Fitted curves along both axes: measured means, and the curve with its band as far as it is read."""
     result = []
     for series in advice.series:
         curve = series.curve
         if curve is None:
             continue
-        # The script places the points alike, between the smallest size and twice the largest.
+        # The script places the points alike, between the smallest size and the end.
         n = np.geomspace(curve.sizes[0], curve.limits[1], POINTS).clip(*curve.limits)
         value, low, high = curve.predict(n)
         result.append(
             {
-                "dataset": series.key["dataset"], "fraction": series.fixed, "metric": present.index(series.key["metric"]),
-                "variant": _variant(study, series.key), "form": curve.form, "sizes": numbers(curve.sizes), "means": numbers(curve.means, 4),
+                "dataset": series.key["dataset"], "axis": series.axis, "fixed": numbers([series.fixed], 12)[0], "metric": present.index(series.key["metric"]),
+                "variant": _variant(study, series.key), "form": curve.form, "sizes": numbers(curve.sizes), "means": numbers(curve.means, 4), "end": numbers([curve.limits[1]])[0],
                 "value": numbers(value, 4), "band": None if np.isnan(low).all() else [numbers(low, 4), numbers(high, 4)],
             }
         )  # fmt: skip
@@ -134,12 +132,13 @@ def _sentences(study: Study, advice: Advice, present: list[str]) -> dict[str, An
     table = table.drop(paired.index[hidden]).reset_index(drop=True)
     texts, sentence = codes(table["sentence"].tolist())
     models = table["model"].to_numpy() != ""
+    # -1 stands for no one model, or for all metrics.
     variant = np.full(len(table), -1)
     variant[models] = study.variant_numbers(table[models])
     return {
         "texts": texts,
         "rows": {
-            "topic": table["topic"].tolist(), "dataset": table["dataset"].astype(str).tolist(), "metric": [present.index(name) for name in table["metric"]],
+            "topic": table["topic"].tolist(), "dataset": table["dataset"].astype(str).tolist(), "metric": [present.index(name) if name else -1 for name in table["metric"]],
             "variant": variant.tolist(), "cells": numbers(table["n_cells"]), "fraction": numbers(table["unpaired_fraction"]), "text": sentence,
         },
     }  # fmt: skip

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from benchmarks.report.section import Section, numbers, render
+from benchmarks.report.shared import metric_title
 from benchmarks.report.study import Study
 from benchmarks.statistics.compare import ALPHA
+from benchmarks.statistics.critical_difference import MISSING_LIMIT
 from benchmarks.statistics.ranking import CONSERVATION, CONSERVATION_WEIGHT, INTEGRATION
 
 
 def section(study: Study) -> Section:
-    """Composites with intervals, rank ranges, coverage, and why a model is not ranked."""
+    """Composites with intervals, rank ranges, coverage, why a model is not ranked, and mean ranks over data sets."""
     table = study.ranking
     groups = [group for group in (*CONSERVATION, *INTEGRATION) if group in table and table[group].notna().any()]
+    html = render(
+        "ranking.html.j2",
+        empty=table.empty,
+        alpha=ALPHA,
+        weight=CONSERVATION_WEIGHT,
+        limit=MISSING_LIMIT,
+        mean_ranks=mean_ranks(study),
+    )
     if table.empty:
-        return Section(
-            "ranking", "Ranking", render("ranking.html.j2", empty=True, alpha=ALPHA, weight=CONSERVATION_WEIGHT)
-        )
+        return Section("ranking", "Ranking", html)
     rows = {
         "condition": study.condition_numbers(table).tolist(),
         "variant": study.variant_numbers(table).tolist(),
@@ -40,5 +51,59 @@ def section(study: Study) -> Section:
         "smallest_p",
     ):
         rows[name] = numbers(table[name], 4)
-    html = render("ranking.html.j2", empty=False, alpha=ALPHA, weight=CONSERVATION_WEIGHT)
     return Section("ranking", "Ranking", html, {"rows": rows, "groups": groups, "alpha": ALPHA}, "ranking.js")
+
+
+def mean_ranks(study: Study) -> dict[str, Any] | None:
+    """Mean ranks as a table of models by metrics, best models first, with the tests; ``None`` if there are none.
+
+    Returns
+    -------
+    dict
+        ``columns``: one a metric, with ``title``, ``p`` and ``difference`` (texts) and ``blocks``; ``rows``: one a
+        model, with ``label`` and ``cells``, each ``None`` (not ranked) or ``mean``, ``ranks`` (the range in words),
+        ``letters`` (models with one in common are not told apart) and ``first`` (whether the critical difference
+        leaves the first rank open to it and not to all); ``left_out``: models and the metrics on which they are.
+    """
+    table = study.mean_ranks
+    if table.empty:
+        return None
+    table = table.assign(label=study.labels(table))
+    names = [name for name in study.main_metrics if name in set(table["metric"])]
+    columns, cells, left_out = [], {}, {}
+    for name in names:
+        own = table[table["metric"] == name]
+        head = own.iloc[0]
+        not_all = bool((own["rank_low"] > 1).any())
+        columns.append(
+            {
+                "title": metric_title(study.metrics, name), "p": p_text(head["friedman_p"]),
+                "difference": f"{head['critical_difference']:.2f}", "blocks": int(head["n_blocks"]),
+            }
+        )  # fmt: skip
+        if head["left_out"]:
+            left_out.setdefault(head["left_out"], []).append(columns[-1]["title"])
+        for row in own.itertuples(index=False):
+            ranks = f"{row.rank_low}" if row.rank_low == row.rank_high else f"{row.rank_low} – {row.rank_high}"
+            first = not_all and row.rank_low == 1
+            letters = "".join(chr(ord("a") + int(bar) - 1) for bar in row.cliques.split(", "))
+            cells[row.label, name] = {
+                "mean": f"{row.mean_rank:.2f}",
+                "ranks": ranks,
+                "letters": letters,
+                "first": first,
+            }
+    order = table.groupby("label", sort=True)["mean_rank"].mean().sort_values(kind="stable").index
+    rows = [{"label": label, "cells": [cells.get((label, name)) for name in names]} for label in order]
+    said = [
+        f"{models} ({'all metrics' if len(titles) == len(names) else ', '.join(titles)})"
+        for models, titles in left_out.items()
+    ]
+    return {"columns": columns, "rows": rows, "left_out": said}
+
+
+def p_text(p: float) -> str:
+    """A p-value for people; ``–`` where there is no test."""
+    if math.isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"

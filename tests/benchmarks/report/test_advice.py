@@ -36,12 +36,26 @@ def test_every_row_of_text_is_there(study):
     rows = data["rows"]
     assert {len(column) for column in rows.values()} == {len(rows["topic"])} and set(rows["topic"]) == {
         "cells",
+        "paired cells",
         "paired",
         "model",
     }
     assert max(rows["text"]) == len(data["texts"]) - 1 and all(data["texts"])
     models = np.array(rows["topic"]) == "model"
-    assert (np.array(rows["variant"])[models] == -1).all() and (np.array(rows["variant"])[~models] >= 0).all()
+    reasons = np.array([data["texts"][text].startswith("Not fitted") for text in rows["text"]])
+    assert (np.array(rows["variant"])[models] == -1).all()
+    assert (np.array(rows["variant"])[~models & ~reasons] >= 0).all()
+    assert (np.array(rows["metric"])[~reasons] >= 0).all()
+
+
+def test_curves_along_paired_cells_end_where_all_are_paired(study):
+    data = section(study).data
+    paired = [item for item in data["curves"] if item["axis"] == "paired"]
+    assert {item["fixed"] for item in paired} == {500, 1000, 2000}
+    for item in paired:
+        assert item["sizes"][-1] == item["end"] == item["fixed"]
+        assert item["sizes"] == [round(item["fixed"] * share) for share in (0.01, 0.5, 1)]
+    assert all(item["end"] == 2 * item["sizes"][-1] for item in data["curves"] if item["axis"] == "cells")
 
 
 def test_contours_join_designs_of_equal_score():
@@ -62,7 +76,10 @@ def test_poor_studies_have_the_page_too(study, fictitious_metrics):
     one = study.scores["n_cells"] == 500
     runs = study.runs["n_cells"] == 500
     data = section(Study(study.scores[one], study.runs[runs], metrics=fictitious_metrics)).data
-    assert data["curves"] == [] and data["surfaces"] == [] and any("needs 3" in text for text in data["texts"])
+    assert {item["axis"] for item in data["curves"]} == {"paired"} and data["surfaces"] == []
+    assert any("needs 3" in text for text in data["texts"])
+    # One size: said once a data set, not once for each model and metric.
+    assert sum(topic in ("cells", "paired") for topic in data["rows"]["topic"]) == 2 * 2
     none = Study(study.scores.iloc[:0], study.runs.iloc[:0], metrics=fictitious_metrics)
     assert section(none).data is None and "no scores to fit" in section(none).html
     controls = study.scores["model"].isin(["random", "oracle", "collapsed"])

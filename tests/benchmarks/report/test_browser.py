@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 import time
 
@@ -40,11 +42,22 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
+FIGURES = ("brombacher_2", "multivi_2.bmmc_multiome")
+"""Two of the papers' figures, one of them a part of one."""
+
+
 @pytest.fixture(scope="module")
-def report(fictitious_study, fictitious_metrics):
-    """Address of the report of the fictitious study."""
-    write_report(fictitious_study, fictitious_study / "report.html", fictitious_metrics)
-    return (fictitious_study / "report.html").as_uri()
+def report(fictitious_study, fictitious_metrics, tmp_path_factory):
+    """Address of the report of the fictitious study, with two small figures."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("report") / "study with figures"
+    shutil.copytree(fictitious_study, folder)
+    (folder / "figures").mkdir()
+    for number, name in enumerate(FIGURES):
+        Image.new("RGB", (900, 300), ("#0072b2", "#e69f00")[number]).save(folder / "figures" / f"{name}.png")
+    write_report(folder, folder / "report.html", fictitious_metrics)
+    return (folder / "report.html").as_uri()
 
 
 @pytest.fixture
@@ -93,8 +106,10 @@ def test_navigation_reaches_every_section(page):
         "Study",
         "Overview",
         "Ranking",
+        "Variance",
         "Curves",
         "Advice",
+        "Figures",
         "Claims",
         "Embeddings",
         "Cost",
@@ -157,7 +172,7 @@ def test_selectors_change_the_numbers_and_move_together(page):
     chosen = page.execute_script(
         "return [...document.querySelectorAll('select[name=dataset]')].map(item => item.selectedOptions[0].textContent)"
     )
-    assert len(chosen) == 5 and set(chosen) == {"snare_mouse_cortex"}
+    assert len(chosen) == 6 and set(chosen) == {"snare_mouse_cortex"}
     set_option(page, "ranking", "fraction", 2)
     assert (
         "failed" in page.find_element("css selector", "#ranking table").text
@@ -174,7 +189,7 @@ def test_selectors_change_the_numbers_and_move_together(page):
 def test_every_option_of_every_selector_draws(page):
     total = page.execute_script("return document.querySelectorAll('select').length")
     assert total >= 14
-    for section in ("overview", "ranking", "curves", "advice", "embeddings", "cost"):
+    for section in ("overview", "ranking", "variance", "curves", "advice", "embeddings", "cost"):
         names = page.execute_script(
             "return [...document.querySelectorAll('#' + arguments[0] + ' select')].map(item => item.name)", section
         )
@@ -334,7 +349,7 @@ def test_names_from_data_are_text(page):
     assert "<script>alert(3)</script>" in page.find_element("css selector", "#provenance").text
     assert page.execute_script(
         "return [document.scripts.length, document.querySelectorAll('img, iframe, object, embed').length]"
-    ) == [2, 0]
+    ) == [2, len(FIGURES)]
     from selenium.common.exceptions import NoAlertPresentException
 
     with pytest.raises(NoAlertPresentException):
@@ -364,6 +379,116 @@ def test_phone_width_needs_no_sideways_scrolling(page):
         assert page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]") == [360, 360]
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_figures_are_shown_as_they_were_drawn(page):
+    shown = page.execute_script(
+        "return Promise.all([...document.querySelectorAll('#figures img')].map(async (item) => {"
+        " item.scrollIntoView(); await item.decode(); return [item.naturalWidth, item.naturalHeight, item.offsetWidth > 100, item.alt]; }))"
+    )
+    assert [item[:3] for item in shown] == [[900, 300, True]] * len(FIGURES)
+    assert shown[0][3].startswith("Figure 2 of ") and ": bmmc_multiome of " in shown[1][3]
+
+
+def test_mean_ranks_and_variance_are_shown(page):
+    table = page.find_element("css selector", "#ranking .meanranks")
+    assert page.execute_script("return arguments[0].closest('.scroll').tabIndex", table) == 0
+    assert "Friedman's p" in table.text and "Critical difference" in table.text and "multivi" in table.text
+    # One seed: said once, and no column for parts that nobody knows.
+    assert "the parts cannot be told apart" in page.find_element("css selector", "#variance .note").text
+    assert page.execute_script("return document.querySelectorAll('#variance [data-view] rect').length") == 0
+    assert len(page.find_elements("css selector", "#variance [data-charts] svg")) == 1
+    assert "no trend resolved" in page.find_element("css selector", "#variance [data-trends]").text
+
+
+def test_two_seeds_have_their_parts_drawn(browser, fictitious_metrics, tmp_path):
+    from tests.benchmarks.report.conftest import fictitious_tables
+
+    scores, runs = fictitious_tables(datasets=("a",), sizes=(500,), fractions=(0.5,), seeds=(0, 1))
+    path = tmp_path / "seeds.html"
+    path.write_text(report_html(Study(scores, runs, metrics=fictitious_metrics)), encoding="utf-8")
+    drain(browser)
+    browser.get(path.as_uri())
+    heads = "return [...document.querySelectorAll('#variance [data-view] th[scope=col]')].map(item => item.textContent)"
+    assert browser.execute_script(heads)[:4] == ["Model", "SD", "Subsample", "Seed"]
+    label = browser.find_element("css selector", "#variance .bar svg").get_attribute("aria-label")
+    assert label.startswith("subsample ") and ", seed " in label
+    assert "one size" in browser.find_element("css selector", "#variance [data-trends]").text
+    assert drain(browser)[0] == []
+
+
+def test_curves_and_sentences_along_paired_cells(page):
+    assert len(page.find_elements("css selector", "#advice [data-paired-curves] svg")) >= 5
+    set_option(page, "advice", "cells", 0)
+    assert "at 500 cells in all" in page.find_element("css selector", "#advice [data-at=cells]").text
+    text = page.find_element("css selector", "#advice [data-paired-cells]").text
+    assert "At 500 cells in all: improves with paired cells" in text and "At 2,000" not in text
+    axes = (
+        "return [...document.querySelectorAll('#advice [data-paired-curves] text.axis')].map(item => item.textContent)"
+    )
+    assert "Number of paired cells" in page.execute_script(axes)
+
+
+def test_a_study_of_one_size_says_once_why_nothing_is_fitted(browser, fictitious_study, fictitious_metrics, tmp_path):
+    tables = [read_table(fictitious_study / f"{name}.parquet") for name in ("scores", "runs")]
+    scores, runs = (table[(table["n_cells"] == 500) & (table["unpaired_fraction"] == 0.5)] for table in tables)
+    path = tmp_path / "one.html"
+    path.write_text(report_html(Study(scores, runs, metrics=fictitious_metrics)), encoding="utf-8")
+    drain(browser)
+    browser.get(path.as_uri())
+    assert browser.find_element("css selector", "#advice").text.count("Not fitted") == 3
+    assert not browser.find_elements("css selector", "#advice svg")
+    assert drain(browser)[0] == []
+
+
+def printed(browser) -> tuple[list[str], bytes]:
+    """Headings in the outline of the page as it is printed (those that are drawn), and the PDF."""
+    options = {"printBackground": True, "generateTaggedPDF": True, "generateDocumentOutline": True}
+    pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", options)["data"])
+    titles = [
+        re.sub(rb"\\(.)", rb"\1", title).decode("latin-1")
+        for title in re.findall(rb"/Title \(((?:\\.|[^()\\])*)\)", pdf)
+    ]
+    return titles, pdf
+
+
+def test_all_of_it_is_on_paper(page):
+    """Every section has its heading in the PDF; what is folded on the screen is open there, and folded again."""
+    state = "return [...document.querySelectorAll('details')].map(item => item.open)"
+    before = page.execute_script(state)
+    sections = page.execute_script("return [...document.querySelectorAll('nav a')].map(item => item.textContent)")
+    hidden = page.execute_script(
+        "return [...document.querySelectorAll('#claims details h3')].map(item => item.firstChild.textContent.trim())"
+    )
+    assert False in before and len(hidden) > 2
+    titles, pdf = printed(page)
+    assert [title for title in titles if title in sections] == sections
+    # Where a heading breaks over two lines the outline lacks the space.
+    joined = ["".join(title.split()) for title in titles]
+    assert all(any(title.startswith("".join(name.split())) for title in joined) for name in hidden)
+    assert page.execute_script(state) == before
+    # Pictures are loaded for paper although nobody scrolled to them.
+    assert len(re.findall(rb"/Width 900\s*/Height 300", pdf)) == len(FIGURES)
+
+
+def test_paper_shows_the_numbers_and_not_the_controls(page):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        page.set_window_size(760, 1000)
+        for key in page.execute_script("return [...document.querySelectorAll('main > section')].map(item => item.id)"):
+            text, height, select, width = page.execute_script(
+                "const root = document.getElementById(arguments[0]), shown = [...root.querySelectorAll('select')].some(item => item.offsetParent);"
+                "const wide = [...root.querySelectorAll('table, svg, img, canvas')].filter(item => item.offsetParent).map(item => item.getBoundingClientRect().right);"
+                "return [root.innerText, root.offsetHeight, shown, Math.max(0, ...wide)]",
+                key,
+            )
+            assert len(text) > 100 and height > 100 and not select, key
+            assert width <= 760, key
+        where = page.find_element("css selector", "#variance .where")
+        assert where.is_displayed() and "2,000 cells" in where.text
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        page.set_window_size(1300, 900)
 
 
 def test_fifty_thousand_rows_open_in_two_seconds(browser, tmp_path):

@@ -20,7 +20,10 @@ from benchmarks.report.section import codes, embedded_json, number, numbers
 from benchmarks.report.sections import figures as figures_module
 from benchmarks.report.sections.embeddings import section as embeddings_section
 from benchmarks.report.sections.figures import section as figures_section
+from benchmarks.report.sections.ranking import mean_ranks, p_text
+from benchmarks.report.sections.ranking import section as ranking_section
 from benchmarks.report.sections.study import section as study_section
+from benchmarks.report.sections.variance import section as variance_section
 from benchmarks.report.study import Study, read_study
 
 ALWAYS = tuple(name for name in SECTIONS if name != "figures")
@@ -316,3 +319,56 @@ def test_real_declarations_serve_too(small):
     scores, runs = small
     data = page_data(report_html(Study(scores, runs, metrics=METRICS)))["shared"]
     assert {metric["name"] for metric in data["metrics"] if not metric.get("run")} == set(scores["metric"])
+
+
+def test_mean_ranks_stand_in_the_ranking_with_their_test(fictitious_study, fictitious_metrics):
+    study = read_study(fictitious_study, fictitious_metrics)
+    made = mean_ranks(study)
+    names = [column["title"] for column in made["columns"]]
+    assert names[:2] == ["NMI (Leiden)", "ARI (Leiden)"] and "Spearman, RNA" not in names
+    own = study.mean_ranks.query("metric == 'nmi_leiden'").set_index("variant")
+    for row in made["rows"]:
+        cell = row["cells"][0]
+        assert cell["mean"] == f"{own.loc[row['label'], 'mean_rank']:.2f}"
+        bars = own.loc[row["label"], "cliques"].split(", ")
+        assert [ord(letter) - 96 for letter in cell["letters"]] == [int(bar) for bar in bars]
+    assert {column["blocks"] for column in made["columns"]} == {10}
+    # Where nobody is told apart nobody is in bold, and what takes paired cells only is left out and named.
+    firsts = [sum(cell["first"] for cell in cells if cell) for cells in zip(*(row["cells"] for row in made["rows"]))]
+    assert 0 < firsts[0] < len(made["rows"])
+    assert any("scmvp" in text for text in made["left_out"])
+    html = ranking_section(study).html
+    assert f'<td class="r">{made["columns"][0]["difference"]}</td>' in html and "Friedman" in html
+    one = study.scores["variant"].isin(["pca", "random", "oracle"])
+    alone = ranking_section(Study(study.scores[one], study.runs, metrics=fictitious_metrics)).html
+    assert "No two models have enough scores in common" in alone
+    assert [p_text(p) for p in (np.nan, 1e-9, 0.04321)] == ["–", "< 0.001", "0.043"]
+
+
+def test_variance_has_its_split_trend_and_what_is_unknown(small, fictitious_study, fictitious_metrics):
+    study = read_study(fictitious_study, fictitious_metrics)
+    data = variance_section(study).data
+    rows, notes = data["rows"], data["notes"]
+    assert {len(column) for column in rows.values()} == {len(rows["sd"])}
+    assert {notes[note] for note in rows["note"]} == {"one seed a subsample: the parts cannot be told apart"}
+    assert set(rows["share"]) == {None} and not study.variants["control"].to_numpy()[rows["variant"]].any()
+    expected = study.variance.query("metric == 'nmi_leiden' and variant == 'pca'")["variance"].to_numpy()
+    pca = study.variants["label"].tolist().index("pca")
+    own = [i for i, both in enumerate(zip(rows["variant"], rows["metric"])) if both == (pca, 0)]
+    assert [rows["sd"][i] for i in own] == pytest.approx(np.sqrt(expected), rel=1e-3)
+    assert (
+        set(data["trends"]["trend"]) <= {"falls", "rises", "unresolved"} and len(set(data["trends"]["fraction"])) == 3
+    )
+    # The flagged run of scmm at 2,000 cells is not among its values.
+    scmm = study.variants["label"].tolist().index("scmm")
+    largest = study.conditions["n_cells"].to_numpy() == 2000
+    counts = {rows["values"][i] for i in range(len(rows["sd"])) if rows["variant"][i] == scmm and largest[rows["condition"][i]]}  # fmt: skip
+    assert counts == {4}
+
+    scores, runs = small
+    twice = pd.concat([scores, scores.assign(seed=1, value=scores["value"] + 0.01)], ignore_index=True)
+    both = pd.concat([runs, runs.assign(seed=1)], ignore_index=True)
+    share = variance_section(Study(twice, both, metrics=fictitious_metrics)).data["rows"]["share"]
+    assert all(0 <= value <= 1 for value in share)
+    first = variance_section(Study(scores[scores["replicate"] == 0], runs, metrics=fictitious_metrics))
+    assert first.data is None and "one value: no variance" in first.html

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.statistics.advice import (
     advise,
-    cells_sentence,
+    curve_sentence,
     model_sentence,
     paired_sentence,
     replicates_needed,
@@ -16,7 +16,7 @@ from benchmarks.statistics.advice import (
 )
 
 CURVE = {
-    "status": "fitted", "reason": "", "form": "power law", "form_share": 0.9, "trend": "improves", "smallest": 500.0, "largest": 10000.0,
+    "axis": "cells", "fixed": 0.5, "status": "fitted", "reason": "", "form": "power law", "form_share": 0.9, "trend": "improves", "smallest": 500.0, "largest": 10000.0,
     "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "plateau": 0.8, "plateau_low": 0.75, "plateau_high": np.inf,
 }  # fmt: skip
 PLATEAU = {"tolerance": 0.05, "yardstick": "the plateau itself", "answer": "within the measured sizes", "cells": 5621.0, "cells_low": 3000.0, "cells_high": np.inf}  # fmt: skip
@@ -39,27 +39,27 @@ def test_numbers_in_sentences():
 
 
 def test_sentences_about_cells():
-    sentence = cells_sentence(CURVE, PLATEAU)
+    sentence = curve_sentence(CURVE, PLATEAU)
     assert sentence.startswith(
         "Improves with cells: 0.2 (0.1 to 0.3) from 500 to 10,000 cells; plateau 0.8 (0.75 to no limit)"
     )
     assert "within 5 % of the plateau itself from 5,620 cells (3,000 to beyond 20,000)" in sentence
-    beyond = cells_sentence(CURVE, {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf})
+    beyond = curve_sentence(CURVE, {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf})
     assert "only beyond 20,000 cells" in beyond and "3,000 cells are not excluded" in beyond
-    assert "by extrapolation" in cells_sentence(CURVE, {**PLATEAU, "answer": "extrapolated"})
+    assert "by extrapolation" in curve_sentence(CURVE, {**PLATEAU, "answer": "extrapolated"})
     straight = {**CURVE, "form": "log-linear"}
     nowhere = {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf}
-    assert cells_sentence(straight, nowhere).endswith(
+    assert curve_sentence(straight, nowhere).endswith(
         "no sign of a plateau; 90 % of the bootstrap samples choose this form."
     )
-    assert "the metric's bound is reached within 5 % of the plateau itself from 5,620 cells" in cells_sentence(
+    assert "the metric's bound is reached within 5 % of the plateau itself from 5,620 cells" in curve_sentence(
         straight, PLATEAU
     )
-    assert "worse" in cells_sentence({**CURVE, "trend": "worsens"}, PLATEAU)
-    assert "do not resolve" in cells_sentence({**CURVE, "trend": "unresolved"}, PLATEAU)
-    constant = cells_sentence({**CURVE, "form": "constant"}, PLATEAU)
+    assert "worse" in curve_sentence({**CURVE, "trend": "worsens"}, PLATEAU)
+    assert "do not resolve" in curve_sentence({**CURVE, "trend": "unresolved"}, PLATEAU)
+    constant = curve_sentence({**CURVE, "form": "constant"}, PLATEAU)
     assert "No dependence" in constant and "90 % of the bootstrap samples" in constant and "not excluded" in constant
-    assert cells_sentence({"status": "not fitted", "reason": "2 sizes"}, None) == "Not fitted: 2 sizes."
+    assert curve_sentence({**CURVE, "status": "not fitted", "reason": "2 sizes"}, None) == "Not fitted: 2 sizes."
     alone = {
         **CURVE,
         "gain_low": np.nan,
@@ -68,7 +68,27 @@ def test_sentences_about_cells():
         "plateau_high": np.nan,
         "form_share": np.nan,
     }
-    assert "(no interval)" in cells_sentence(alone, {**PLATEAU, "cells_low": np.nan, "cells_high": np.nan})
+    assert "(no interval)" in curve_sentence(alone, {**PLATEAU, "cells_low": np.nan, "cells_high": np.nan})
+
+
+def test_sentences_about_paired_cells():
+    """At a fixed number of cells, of which no more than all can be paired."""
+    paired = {**CURVE, "axis": "paired", "fixed": 50000.0}
+    sentence = curve_sentence(paired, PLATEAU)
+    assert sentence.startswith(
+        "At 50,000 cells in all: improves with paired cells: 0.2 (0.1 to 0.3) from 500 to 10,000 paired cells; plateau"
+    )
+    assert sentence.endswith("from 5,620 paired cells (3,000 to beyond 20,000).")
+    nowhere = {**PLATEAU, "answer": "beyond the measured range", "cells": np.inf}
+    assert "only beyond 20,000 paired cells, further than is extrapolated" in curve_sentence(paired, nowhere)
+    all_paired = {**paired, "fixed": 10000.0}
+    assert "(3,000 to more than all)" in curve_sentence(all_paired, PLATEAU)
+    assert "not reached within 5 % of the plateau itself with all cells paired" in curve_sentence(all_paired, nowhere)
+    constant = curve_sentence({**paired, "form": "constant"}, PLATEAU)
+    assert "no dependence on the number of paired cells is found from 500 to 10,000 paired cells" in constant
+    assert "gets worse with more paired cells" in curve_sentence({**paired, "trend": "worsens"}, PLATEAU)
+    missing = curve_sentence({**paired, "status": "not fitted", "reason": "1 size"}, None)
+    assert missing == "Not fitted along paired cells: 1 size."
 
 
 def test_sentences_about_pairing():
@@ -134,7 +154,15 @@ def test_the_advice_of_a_study(make):
     assert set(advice.tables) == {"learning_curves", "plateaus", "exchange", "best", "advice"}
     sentences = advice.tables["advice"]
     assert sentences["sentence"].str.endswith(".").all()
-    assert sentences.groupby("topic").size().to_dict() == {"cells": 6, "model": 3 * 6, "paired": 6}
+    assert sentences.groupby("topic").size().to_dict() == {
+        "cells": 6,
+        "paired cells": 6,
+        "model": 3 * 6,
+        "paired": 6,
+    }
+    along = sentences[sentences["topic"] == "paired cells"]
+    assert sorted(set(along["n_cells"])) == [500, 1000, 2000] and along["unpaired_fraction"].isna().all()
+    assert along["sentence"].str.contains("cells in all: improves with paired cells").all()
     models = sentences[sentences["topic"] == "model"]
     within = models["n_cells"] <= 2000
     first = "wnn is best in 100 % of the bootstrap samples"
@@ -145,6 +173,47 @@ def test_the_advice_of_a_study(make):
     ).all()
     chosen = advise(grid_scores(make), None, make.metrics, names=["asw_batch"])
     assert not chosen.series and chosen.tables["advice"].empty and list(chosen.tables["advice"]) == list(sentences)
+
+
+def not_fitted(sentences):
+    """Who and what each reason is said of, by topic."""
+    rows = sentences[sentences["sentence"].str.startswith("Not fitted")]
+    said = list(
+        rows[["model", "metric", "n_cells", "unpaired_fraction", "sentence"]].itertuples(index=False, name=None)
+    )
+    return {topic: [own for own, other in zip(said, rows["topic"]) if other == topic] for topic in set(rows["topic"])}
+
+
+def test_one_reason_is_said_once(make):
+    """One size, and three paired numbers of one replicate: none of 12 curves and 4 surfaces can be fitted."""
+    scores = grid_scores(make, 1).query("n_cells == 1000")
+    scores = pd.concat([scores, scores.assign(metric="asw_batch")], ignore_index=True)
+    advice = advise(scores, None, make.metrics)
+    assert (advice.tables["learning_curves"]["status"] == "not fitted").all()
+    assert len(advice.tables["learning_curves"]) == 12 + 4 and len(advice.tables["exchange"]) == 4
+    nan = [pytest.approx(np.nan, nan_ok=True)] * 2
+    few = "3 values are too few to choose a form; run more replicates or sizes."
+    assert not_fitted(advice.tables["advice"]) == {
+        "cells": [("", "", *nan, "Not fitted: 1 size with values; a curve needs 3.")],
+        "paired cells": [("", "", *nan, f"Not fitted along paired cells: {few}")],
+        "paired": [("", "", *nan, "Not fitted: 1 size with values; an exchange needs 3.")],
+    }
+
+
+def test_a_reason_of_a_part_is_said_of_that_part(make):
+    scores = grid_scores(make)
+    scores = pd.concat([scores, scores.assign(metric="asw_batch")], ignore_index=True)
+    alone = scores["model"].eq("pca") & scores["unpaired_fraction"].gt(0)
+    unpaired = scores["metric"].eq("asw_batch") & scores["unpaired_fraction"].eq(0) & scores["n_cells"].eq(500)
+    said = not_fitted(advise(scores[~alone & ~unpaired], None, make.metrics).tables["advice"])
+    assert [(model, metric, sentence.count("1 size")) for model, metric, *_, sentence in said["paired cells"]] == [
+        ("pca", "", 1),
+        ("wnn", "asw_batch", 0),
+    ]
+    assert said["paired cells"][1][2] == 500 and "2 sizes" in said["paired cells"][1][4]
+    assert (
+        said["paired"][0][0] == "pca" and "1 unpaired fraction with values; an exchange needs 2" in said["paired"][0][4]
+    )
 
 
 def test_the_same_scores_give_the_same_advice(make):

@@ -97,7 +97,7 @@ def test_equal_cells_are_rarely_called_unequal():
 
 
 def test_what_cannot_be_fitted():
-    with pytest.raises(InputError, match="1 unpaired fractions"):
+    with pytest.raises(InputError, match="1 unpaired fraction with"):
         surface(worth(0.3), n=N[U == 0], u=U[U == 0])
     with pytest.raises(InputError, match="2 sizes"):
         surface(worth(0.3), n=N[N < 2000], u=U[N < 2000])

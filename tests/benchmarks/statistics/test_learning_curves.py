@@ -333,12 +333,43 @@ def test_curves_along_paired_cells(make):
         for fraction in fractions
     ]  # fmt: skip
     scores = pd.concat([part[part["unpaired_fraction"] < 1] for part in parts] + [parts[-1].assign(value=0.1)])
-    table, _ = learning_curves(scores.reset_index(drop=True), None, make.metrics)
+    table, plateaus = learning_curves(scores.reset_index(drop=True), None, make.metrics)
     row = table[table["axis"] == "paired"].iloc[0]
     # The design without paired cells has no place on this axis.
     assert (row["smallest"], row["largest"], row["n_sizes"], row["fixed"]) == (400, 4000, 4, 4000)
     assert row["form"] == "power law" and row["plateau"] == pytest.approx(0.9, abs=0.01)
     assert (table[table["axis"] == "cells"]["status"] == "not fitted").all()
+    # Until within 10 % of 0.9: (8 / 0.09)^(1 / 0.6) = 1,773 paired cells; until within 5 %, 5,629, more than there are.
+    plateaus = plateaus.set_index("tolerance")
+    assert set(zip(plateaus["axis"], plateaus["fixed"])) == {("paired", 4000.0)}
+    assert plateaus.loc[0.10, "cells"] == pytest.approx(1773, rel=0.1)
+    assert plateaus.loc[0.10, "answer"] == "within the measured sizes"
+    assert plateaus.loc[0.05, "answer"] == "beyond the measured range" and np.isinf(plateaus.loc[0.05, "cells"])
+
+
+def test_no_more_cells_are_paired_than_there_are():
+    curve = fit_curve(SIZES, np.tile(power(SIZES), (4, 1)), most=15000.0)
+    assert curve.limits == (250.0, 15000.0) and np.isfinite(curve.predict([15000.0])[0])
+    with pytest.raises(InputError, match="not read beyond 250 to 15000"):
+        curve.predict([16000.0])
+    # Until within 2.5 % of 0.9: 17,800 cells, which a curve that may be read to 20,000 reaches.
+    free = fit_curve(SIZES, np.tile(power(SIZES), (4, 1)))
+    assert free.cells_within(0.025)[0] == pytest.approx((8 / 0.0225) ** (1 / 0.6), rel=0.05)
+    assert np.isinf(curve.cells_within(0.025)[0])
+
+
+def test_the_yardstick_of_paired_cells_is_chance_at_the_most_paired_ones(make):
+    parts = []
+    for fraction in (0.0, 0.5, 0.75, 0.9):
+        own = {"sizes": np.array([4000.0]), "fraction": fraction}
+        parts.append(curve_scores(make, lambda n, f=fraction: 0.9 - 8 * (n * (1 - f)) ** -0.6, 0.001, **own))
+        chance = curve_scores(make, lambda n, f=fraction: 0.5 - 0.4 * f + 0 * n, 0.0, **own)
+        parts.append(chance.assign(model="random", variant="random"))
+    _, plateaus = learning_curves(pd.concat(parts, ignore_index=True), None, make.metrics)
+    row = plateaus.set_index("tolerance").loc[0.10]
+    assert "random control" in row["yardstick"] and row["axis"] == "paired"
+    # 10 % of 0.9 - 0.5 takes 6,840 paired cells, more than there are; 10 % of 0.9 would take 1,770.
+    assert np.isinf(row["cells"]) and row["cells_low"] > 3000
 
 
 def test_order_of_rows_does_not_matter(make):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.documents import load_yaml
 from benchmarks.statistics.ranking import rank, ranking_metrics
 
 ALL = ("nmi_leiden", "rank_distance_fraction", "modality_enrichment", "asw_batch")
@@ -160,9 +163,41 @@ def test_ranking_metrics(make):
     assert ranking_metrics(["b", "a", "cost", "unknown"], metrics) == ["a", "b"]
 
 
+def test_a_concept_is_the_preferred_metric_that_was_measured(make):
+    metrics = {name: make.metric(name) for name in ("nmi_leiden", "nmi_louvain", "nmi_kmeans", "ari_kmeans")}
+    assert ranking_metrics(["nmi_kmeans", "nmi_louvain", "nmi_leiden"], metrics) == ["nmi_leiden"]
+    assert ranking_metrics(["nmi_kmeans", "nmi_louvain"], metrics) == ["nmi_louvain"]
+    assert ranking_metrics(["ari_kmeans", "nmi_kmeans"], metrics) == ["nmi_kmeans", "ari_kmeans"]
+
+
+def test_a_study_is_ranked_by_the_clustering_that_it_has(make):
+    scores = make.study({"a": 0.5, "b": 0.9}, 3, metrics=("nmi_leiden", "asw_batch"))
+    scores["metric"] = scores["metric"].replace("nmi_leiden", "nmi_louvain")
+    metrics = {**make.metrics, "nmi_louvain": make.metric("nmi_louvain")}
+    table = by_model(rank(scores, None, metrics))
+    assert table.loc["a", "metrics_used"] == "nmi_louvain, asw_batch"
+
+
 def test_the_registry_knows_the_ranking_metrics():
     from benchmarks.metrics.registry import METRICS
     from benchmarks.statistics.ranking import CONSERVATION, INTEGRATION, RANKING_METRICS
 
-    groups = {METRICS[name].group for name in RANKING_METRICS}
-    assert groups == {*CONSERVATION, *INTEGRATION}
+    groups = [{METRICS[name].group for name in names} for names in RANKING_METRICS.values()]
+    assert all(len(own) == 1 for own in groups)
+    assert set().union(*groups) == {*CONSERVATION, *INTEGRATION}
+
+
+STUDIES = sorted((Path(__file__).resolve().parents[3] / "config" / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_that_measures_nmi_or_ari_is_ranked_by_it(path):
+    from benchmarks.metrics.registry import METRICS
+
+    measured = load_yaml(path).get("metrics", "all")
+    measured = list(METRICS) if measured == "all" else measured
+    chosen = ranking_metrics(measured, METRICS)
+    for concept in ("nmi", "ari"):
+        # Clusterings of a model's own components exist for that model alone, and rank nobody.
+        own = [name for name in measured if name.startswith(f"{concept}_") and not name.endswith("_components")]
+        assert sum(name.startswith(f"{concept}_") for name in chosen) == bool(own), (own, chosen)

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.__main__ import main
+from benchmarks.formats import read_table, write_table
 from benchmarks.statistics.variance import split, trend, variance_split, variance_trends
 
 
@@ -144,3 +146,25 @@ def test_tables(make):
     trends = variance_trends(scores)
     assert len(trends) == 1 and trends["n_sizes"][0] == 3
     pd.testing.assert_frame_equal(trends, variance_trends(scores.sample(frac=1, random_state=0)))
+
+
+def test_flagged_runs_are_left_out(make, tmp_path):
+    """Of one subsample the second seed collapsed: its score is no variance of training, in the command's tables either."""
+    rows = [("pca", "nmi_leiden", replicate, 0.5 + 0.01 * replicate + 0.001 * seed, "ok", "", seed) for replicate in range(5) for seed in range(2)]  # fmt: skip
+    scores = pd.concat([make.scores(rows, n_cells=n, design=f"n{n}") for n in (100, 200, 400)], ignore_index=True)
+    lost = scores["n_cells"].eq(400) & scores["replicate"].eq(3) & scores["seed"].eq(1)
+    scores.loc[lost, "value"] = 0.0
+    runs = make.runs(scores, cpu_seconds=1.0, peak_rss_mb=1.0)
+    runs.loc[runs.merge(scores.loc[lost, ["n_cells", "replicate", "seed"]], how="left", indicator=True)["_merge"] == "both", "collapsed"] = True  # fmt: skip
+    table = variance_split(scores, runs).set_index("n_cells")
+    assert table["n_values"].tolist() == [10, 10, 9] and (table["seed_variance"] < 1e-6).all()
+    assert variance_split(scores).set_index("n_cells").loc[400, "seed_variance"] > 0.01
+    pd.testing.assert_frame_equal(variance_trends(scores, runs), variance_trends(scores[~lost]))
+    assert abs(variance_trends(scores, runs)["slope"][0] - variance_trends(scores)["slope"][0]) > 1e-3
+
+    for name, content in (("scores", scores), ("runs", runs)):
+        write_table(tmp_path / f"{name}.parquet", content)
+    assert main(["statistics", "--study-dir", str(tmp_path)]) == 0
+    assert read_table(tmp_path / "variance.parquet")["n_values"].tolist() == [10, 10, 9]
+    expected = variance_trends(scores, runs)["slope"][0]
+    assert read_table(tmp_path / "variance_trends.parquet")["slope"][0] == pytest.approx(expected)
