@@ -165,11 +165,12 @@ class MultiDGD(ComposedModel):
         from models.parts.transforms import log_normalised, principal_components, standardised, tf_idf
 
         paired = self._trainable(design)
-        views = [
-            standardised(log_normalised(design.padded("rna")[paired])),
-            standardised(tf_idf(design.padded("atac")[paired])),
+        views = [log_normalised(design.padded("rna")[paired]), tf_idf(design.padded("atac")[paired])]
+        # One after the other: both dense at once are twice the memory.
+        scores = [
+            principal_components(standardised(view), self.hyperparameters["n_latent"], self.seed, overwrite=True)
+            for view in views
         ]
-        scores = [principal_components(view, self.hyperparameters["n_latent"], self.seed) for view in views]
         # Each view's first component at unit variance, so that neither drowns the other.
         joint = np.concatenate([score / score[:, 0].std() for score in scores], axis=1)
         joint = principal_components(joint, self.hyperparameters["n_latent"], self.seed)

@@ -115,8 +115,8 @@ def shared_space(design, seed: int, n_components: int = 30, scaled: bool = True,
             f"design with {len(paired)} paired cells and no gene coordinates: RNA and ATAC have no common features; "
             "give rna.var the columns chrom, start, end or leave more cells paired"
         )
-    rna = principal_components(standardised(log_normalised(design.counts["rna"])), n_components, seed)
-    atac = principal_components(standardised(tf_idf(design.counts["atac"])), n_components, seed)
+    rna = principal_components(standardised(log_normalised(design.counts["rna"])), n_components, seed, overwrite=True)
+    atac = principal_components(standardised(tf_idf(design.counts["atac"])), n_components, seed, overwrite=True)
     rna, atac = rna / rna.std(axis=0), atac / atac.std(axis=0)
     in_rna = np.searchsorted(design.rows["rna"], paired)
     in_atac = np.searchsorted(design.rows["atac"], paired)
