@@ -23,6 +23,13 @@ class NotAvailableError(RuntimeError):
     """What a model needs is not installed; the run is recorded as ``not_available`` with the remedy."""
 
 
+class NotApplicableError(InputError):
+    """The design lacks what a model cannot do without; the run is recorded as ``not_applicable`` with the reason.
+
+    For what the planner cannot know, since it reads no data: coordinates of genes, for one.
+    """
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What a model is and what it can take. The planner reads this, never the user's wishes.

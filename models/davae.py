@@ -20,7 +20,8 @@ reconstructed (its preparation weighs all but the first data set by 0). ``inputs
 latter with the modality alone as domain): they are there to be compared with the release's class, not to be used.
 
 DAVAE needs common features: gene activity, from coordinates. In data without gene coordinates the paired cells give
-the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
+the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning; without either the
+run is not applicable.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np
 
 from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal
-from models.base import Declaration
+from models.base import Declaration, NotApplicableError
 from models.parts.composed import ComposedModel, common_plan
 
 _RELEASE = "scbean 0.5.6, fit_integration"
@@ -114,7 +115,7 @@ class DAVAE(ComposedModel):
         raw = {"scaled": False, "target": 1e6} if self._counts_per_million() else {}
         rna, atac, way = shared_space(design, self.seed, **raw)
         if raw and way != "gene activity":
-            raise InputError(
+            raise NotApplicableError(
                 "davae: inputs is 'counts_per_million', which needs coordinates of genes; give standardised"
             )
         if way != "gene activity":

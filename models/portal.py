@@ -13,7 +13,8 @@ mean of a cell's two codes (Brombacher et al. 2022)      ``Portal.embed``
 =======================================================  ============================================
 
 Portal needs common features: gene activity, from coordinates. In data without gene coordinates the paired
-cells give the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
+cells give the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning; without
+either the run is not applicable.
 In a step the generators learn before the discriminators; the release has it the other way round.
 """
 

@@ -49,7 +49,14 @@ from benchmarks.formats import (
     write_record,
 )
 from models import devices, environments, registry
-from models.base import Declaration, DivergedError, IntegrationModel, NotAvailableError, may_learn_from
+from models.base import (
+    Declaration,
+    DivergedError,
+    IntegrationModel,
+    NotApplicableError,
+    NotAvailableError,
+    may_learn_from,
+)
 from models.process_tree import descendants
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -760,6 +767,8 @@ def _status_of(error: BaseException) -> tuple[str, bool]:
         return "diverged", False
     if isinstance(error, (NotAvailableError, ImportError)):
         return "not_available", False
+    if isinstance(error, NotApplicableError):
+        return "not_applicable", False
     if type(error).__name__ == "OutOfMemoryError":
         return "out_of_memory", True
     if isinstance(error, MemoryError) or "not enough memory: you tried to allocate" in str(error):

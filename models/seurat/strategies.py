@@ -90,7 +90,7 @@ class SeuratModel(IntegrationModel):
 
         Raises
         ------
-        InputError
+        NotApplicableError
             If gene activity is needed, and can neither be had from coordinates nor learned.
         RuntimeError
             If R stops; the message is Seurat's.
