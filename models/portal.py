@@ -83,7 +83,7 @@ class Portal(ComposedModel):
             name: self.hyperparameters[f"weight_{name}"]
             for name in ("autoencoder", "alignment", "cosine", "adversarial")
         }
-        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "width", "margin")}
+        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "width", "margin", "learning_rate")}
         return PortalNetwork(data.first.shape[1], weights=weights, **chosen)
 
     def plan(self):
