@@ -75,6 +75,9 @@ class Declaration:
         Hyperparameters with their default values; nothing else may be set.
     origins
         For each hyperparameter, where its default comes from.
+    choices
+        For each hyperparameter that is a text out of a closed set: the set. A study that sets another one is refused
+        when it is planned, where the model would train something else or fail.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Declaration:
     version: int = 1
     defaults: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def modalities_for(self, available: tuple[str, ...]) -> tuple[str, ...] | None:
         """The modalities that the model uses of those `available`; ``None`` if it cannot use them."""
@@ -118,7 +122,8 @@ class Declaration:
         """Defaults with `overrides`; an unknown name, or a value of another kind, is an :class:`InputError`.
 
         Another kind is another type, nothing where the default is something, a number that is not finite, or one below
-        zero where the default counts something. Which numbers make sense is otherwise for the model to say.
+        zero where the default counts something; or a text that is none of the declared ``choices``. Which numbers
+        make sense is otherwise for the model to say.
         """
         for name, value in overrides.items():
             if name not in self.defaults:
@@ -133,6 +138,11 @@ class Declaration:
             if default is not None and not _same_kind(value, default):
                 raise InputError(
                     f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give {_kind_name(default)} (the default is {default!r})"
+                )
+            if name in self.choices and value not in self.choices[name]:
+                allowed = ", ".join(map(repr, self.choices[name]))
+                raise InputError(
+                    f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give one of {allowed} (the default is {default!r})"
                 )
         return {**self.defaults, **overrides}
 

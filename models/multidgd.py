@@ -124,6 +124,7 @@ class MultiDGD(ComposedModel):
             "validation_fraction": "Schuster et al. 2024, Methods: 10 % of all cells, stratified by cell type (here uniform)",
             "inference_steps": "Schuster et al. 2024, Methods, Testing and prediction",
         },
+        choices={"initialisation": ("origin", "pca")},
     )
 
     def build(self, data, design: Multimodal):
@@ -143,10 +144,6 @@ class MultiDGD(ComposedModel):
             "prior_per_cell",
         )
         chosen = {name: self.hyperparameters[name] for name in names}
-        if self.hyperparameters["initialisation"] not in ("origin", "pca"):
-            raise InputError(
-                f"multidgd: initialisation is {self.hyperparameters['initialisation']!r}; give origin or pca"
-            )
         n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types") or 1)
         # Classes are the batches of the cells to train on: a class without any would keep components that nobody learned.
         batches = design.obs["batch"].astype(str).to_numpy()

@@ -181,6 +181,7 @@ class SeuratWNN(SeuratModel):
         name="seurat-wnn",
         title="Seurat, WNN",
         summary="Supervised PCA of the weighted nearest neighbour graph; single-modality cells mapped by anchors.",
+        choices={"normalisation": ("sctransform", "log")},
         modality_sets=(("rna", "atac"), ("rna", "protein"), ("rna", "atac", "protein")),
         needs_paired=True,
     )
