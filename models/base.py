@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.errors import InputError, did_you_mean
 from benchmarks.formats import Multimodal, Prediction
+from models.checkpoint import Checkpoint
 
 
 class DivergedError(RuntimeError):
@@ -198,9 +199,17 @@ class IntegrationModel(ABC):
     A subclass sets ``declaration`` at class level and imports heavy packages inside its methods: the planner
     imports every module of the registry. It raises :class:`DivergedError` when training diverges; any other
     exception is recorded as ``failed`` with its message.
+
+    Attributes
+    ----------
+    checkpoint
+        What a ``resumable`` model keeps the state of its training in, and goes on from; ``None`` for none. The runner
+        sets it before ``fit``.
     """
 
     declaration: ClassVar[Declaration]
+    resumable: ClassVar[bool] = False
+    checkpoint: Checkpoint | None = None
 
     def __init__(self, **hyperparameters: Any) -> None:
         self.hyperparameters = self.declaration.hyperparameters(hyperparameters)
@@ -265,6 +274,8 @@ class IntegrationModel(ABC):
             raise DivergedError(f"loss is not finite in epoch {epoch} of {total}: {losses}")
         if epoch == 1 or epoch == total or epoch % max(1, total // 20) == 0:
             elapsed = time.monotonic() - self._started
+            if self.checkpoint is not None:
+                elapsed += self.checkpoint.before.get("wall_seconds", 0.0)
             left = elapsed / epoch * (total - epoch)
             text = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
             print(
