@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Sequence
 
 from benchmarks.errors import InputError
 from models import registry
+from models.checkpoint import SECONDS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="allow kernels of the device that are faster and not reproducible",
     )
+    train.add_argument(
+        "--checkpoint-seconds",
+        type=_not_negative,
+        default=SECONDS,
+        help="least time between two checkpoints, from which a killed training goes on, of a model that can resume "
+        f"(default: {SECONDS:g}; 0 for none)",
+    )
     train.add_argument("--embedding", type=Path, required=True, help="output: embedding.h5ad")
     train.add_argument("--prediction", type=Path, required=True, help="output: prediction.h5mu")
     train.add_argument("--record", type=Path, required=True, help="output: record.json, written last")
@@ -60,6 +68,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 
@@ -106,6 +121,7 @@ def _train(arguments: argparse.Namespace) -> int:
         memory_mb=arguments.memory_mb,
         predict=arguments.predict,
         deterministic=not arguments.nondeterministic,
+        checkpoint_seconds=arguments.checkpoint_seconds or None,
         embedding=arguments.embedding,
         prediction=arguments.prediction,
         record=arguments.record,

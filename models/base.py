@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.errors import InputError, did_you_mean
 from benchmarks.formats import Multimodal, Prediction
+from models.checkpoint import Checkpoint
 
 
 class DivergedError(RuntimeError):
@@ -21,6 +22,13 @@ class DivergedError(RuntimeError):
 
 class NotAvailableError(RuntimeError):
     """What a model needs is not installed; the run is recorded as ``not_available`` with the remedy."""
+
+
+class NotApplicableError(InputError):
+    """The design lacks what a model cannot do without; the run is recorded as ``not_applicable`` with the reason.
+
+    For what the planner cannot know, since it reads no data: coordinates of genes, for one.
+    """
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,9 @@ class Declaration:
         Hyperparameters with their default values; nothing else may be set.
     origins
         For each hyperparameter, where its default comes from.
+    choices
+        For each hyperparameter that is a text out of a closed set: the set. A study that sets another one is refused
+        when it is planned, where the model would train something else or fail.
     """
 
     name: str
@@ -89,6 +100,7 @@ class Declaration:
     version: int = 1
     defaults: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def modalities_for(self, available: tuple[str, ...]) -> tuple[str, ...] | None:
         """The modalities that the model uses of those `available`; ``None`` if it cannot use them."""
@@ -111,7 +123,8 @@ class Declaration:
         """Defaults with `overrides`; an unknown name, or a value of another kind, is an :class:`InputError`.
 
         Another kind is another type, nothing where the default is something, a number that is not finite, or one below
-        zero where the default counts something. Which numbers make sense is otherwise for the model to say.
+        zero where the default counts something; or a text that is none of the declared ``choices``. Which numbers
+        make sense is otherwise for the model to say.
         """
         for name, value in overrides.items():
             if name not in self.defaults:
@@ -126,6 +139,11 @@ class Declaration:
             if default is not None and not _same_kind(value, default):
                 raise InputError(
                     f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give {_kind_name(default)} (the default is {default!r})"
+                )
+            if name in self.choices and value not in self.choices[name]:
+                allowed = ", ".join(map(repr, self.choices[name]))
+                raise InputError(
+                    f"model {self.name!r}: hyperparameter {name!r} is {value!r}; give one of {allowed} (the default is {default!r})"
                 )
         return {**self.defaults, **overrides}
 
@@ -181,9 +199,17 @@ class IntegrationModel(ABC):
     A subclass sets ``declaration`` at class level and imports heavy packages inside its methods: the planner
     imports every module of the registry. It raises :class:`DivergedError` when training diverges; any other
     exception is recorded as ``failed`` with its message.
+
+    Attributes
+    ----------
+    checkpoint
+        What a ``resumable`` model keeps the state of its training in, and goes on from; ``None`` for none. The runner
+        sets it before ``fit``.
     """
 
     declaration: ClassVar[Declaration]
+    resumable: ClassVar[bool] = False
+    checkpoint: Checkpoint | None = None
 
     def __init__(self, **hyperparameters: Any) -> None:
         self.hyperparameters = self.declaration.hyperparameters(hyperparameters)
@@ -248,6 +274,8 @@ class IntegrationModel(ABC):
             raise DivergedError(f"loss is not finite in epoch {epoch} of {total}: {losses}")
         if epoch == 1 or epoch == total or epoch % max(1, total // 20) == 0:
             elapsed = time.monotonic() - self._started
+            if self.checkpoint is not None:
+                elapsed += self.checkpoint.before.get("wall_seconds", 0.0)
             left = elapsed / epoch * (total - epoch)
             text = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
             print(

@@ -20,16 +20,16 @@ reconstructed (its preparation weighs all but the first data set by 0). ``inputs
 latter with the modality alone as domain): they are there to be compared with the release's class, not to be used.
 
 DAVAE needs common features: gene activity, from coordinates. In data without gene coordinates the paired cells give
-the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
+the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning; without either the
+run is not applicable.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal
-from models.base import Declaration
+from models.base import Declaration, NotApplicableError
 from models.parts.composed import ComposedModel, common_plan
 
 _RELEASE = "scbean 0.5.6, fit_integration"
@@ -74,6 +74,7 @@ class DAVAE(ComposedModel):
             "inputs": f"chosen here, as Portal has them; {_RELEASE}: log counts per million, counts_per_million",
             "released": "chosen here: the likelihood in the place of the release's term",
         },
+        choices={"inputs": ("standardised", "counts_per_million")},
     )
 
     def build(self, data, design: Multimodal):
@@ -85,10 +86,7 @@ class DAVAE(ComposedModel):
         return DAVAENetwork(data.x.shape[1], data.n_domains, widths=tuple(self.hyperparameters["widths"]), **chosen)
 
     def _counts_per_million(self) -> bool:
-        inputs = self.hyperparameters["inputs"]
-        if inputs not in ("standardised", "counts_per_million"):
-            raise InputError(f"davae: inputs is {inputs!r}; give standardised or counts_per_million")
-        return inputs == "counts_per_million"
+        return self.hyperparameters["inputs"] == "counts_per_million"
 
     def plan(self):
         """Adam, all cells, a fixed number of epochs."""
@@ -114,7 +112,7 @@ class DAVAE(ComposedModel):
         raw = {"scaled": False, "target": 1e6} if self._counts_per_million() else {}
         rna, atac, way = shared_space(design, self.seed, **raw)
         if raw and way != "gene activity":
-            raise InputError(
+            raise NotApplicableError(
                 "davae: inputs is 'counts_per_million', which needs coordinates of genes; give standardised"
             )
         if way != "gene activity":

@@ -113,7 +113,9 @@ def _section(declared: Declaration) -> str:
         return lines[0] + "No hyperparameters.\n\n"
     lines.append("| hyperparameter | default | where it comes from |\n|---|---|---|\n")
     for name, value in declared.defaults.items():
-        lines.append(f"| `{name}` | `{json.dumps(value)}` | {_cell(declared.origins[name])} |\n")
+        others = [f"`{json.dumps(choice)}`" for choice in declared.choices.get(name, ()) if choice != value]
+        shown = f"`{json.dumps(value)}`" + (f" (or {', '.join(others)})" if others else "")
+        lines.append(f"| `{name}` | {shown} | {_cell(declared.origins[name])} |\n")
     return "".join(lines) + "\n"
 
 

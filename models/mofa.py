@@ -53,6 +53,7 @@ class MOFA(IntegrationModel):
             "n_top_peaks": "ours: as n_top_genes; mofapy2 works on dense views, and its time is proportional to their width",
             "scale_views": "muon.tl.mofa",
         },
+        choices={"convergence_mode": ("fast", "medium", "slow")},
     )
 
     @classmethod

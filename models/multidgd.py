@@ -124,6 +124,7 @@ class MultiDGD(ComposedModel):
             "validation_fraction": "Schuster et al. 2024, Methods: 10 % of all cells, stratified by cell type (here uniform)",
             "inference_steps": "Schuster et al. 2024, Methods, Testing and prediction",
         },
+        choices={"initialisation": ("origin", "pca")},
     )
 
     def build(self, data, design: Multimodal):
@@ -143,10 +144,6 @@ class MultiDGD(ComposedModel):
             "prior_per_cell",
         )
         chosen = {name: self.hyperparameters[name] for name in names}
-        if self.hyperparameters["initialisation"] not in ("origin", "pca"):
-            raise InputError(
-                f"multidgd: initialisation is {self.hyperparameters['initialisation']!r}; give origin or pca"
-            )
         n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types") or 1)
         # Classes are the batches of the cells to train on: a class without any would keep components that nobody learned.
         batches = design.obs["batch"].astype(str).to_numpy()
@@ -165,11 +162,12 @@ class MultiDGD(ComposedModel):
         from models.parts.transforms import log_normalised, principal_components, standardised, tf_idf
 
         paired = self._trainable(design)
-        views = [
-            standardised(log_normalised(design.padded("rna")[paired])),
-            standardised(tf_idf(design.padded("atac")[paired])),
+        views = [log_normalised(design.padded("rna")[paired]), tf_idf(design.padded("atac")[paired])]
+        # One after the other: both dense at once are twice the memory.
+        scores = [
+            principal_components(standardised(view), self.hyperparameters["n_latent"], self.seed, overwrite=True)
+            for view in views
         ]
-        scores = [principal_components(view, self.hyperparameters["n_latent"], self.seed) for view in views]
         # Each view's first component at unit variance, so that neither drowns the other.
         joint = np.concatenate([score / score[:, 0].std() for score in scores], axis=1)
         joint = principal_components(joint, self.hyperparameters["n_latent"], self.seed)

@@ -61,6 +61,11 @@ class MultiVI(IntegrationModel):
             "modality_penalty": "scvi-tools 1.4.2; Ashuach et al. 2023 (symmetric KL)",
             "n_prediction_samples": "Ashuach et al. 2023, Methods, Estimating imputation uncertainty",
         },
+        # The package takes any other text for "cell" weights.
+        choices={
+            "modality_weights": ("equal", "universal", "cell"),
+            "modality_penalty": ("Jeffreys", "MMD", "None"),
+        },
     )
 
     @classmethod

@@ -91,6 +91,11 @@ class MultiVINative(ComposedModel):
             "validation_fraction": _PAPER,
             "prediction_samples": "Ashuach et al. 2023, Methods: n = 15 samples of the latent space",
         },
+        choices={
+            "fusion": ("equal", "universal", "cell"),
+            "penalty": ("jeffreys", "latent_distance", "mmd", "none"),
+            "gene_likelihood": ("zinb", "nb"),
+        },
     )
 
     def build(self, data, design: Multimodal):

@@ -48,6 +48,7 @@ class MultiVIScArches(MultiVI):
             "query_batch": "ours: null stands for the batch with the fewest observations (of equals the last by name)",
             "query_epochs": "ours: null stands for max_epochs, with the same early stopping",
         },
+        choices={"modality_penalty": MultiVI.declaration.choices["modality_penalty"]},
     )
 
     def fit(self, design: Multimodal, seed: int, device: str) -> None:

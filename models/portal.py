@@ -13,7 +13,8 @@ mean of a cell's two codes (Brombacher et al. 2022)      ``Portal.embed``
 =======================================================  ============================================
 
 Portal needs common features: gene activity, from coordinates. In data without gene coordinates the paired
-cells give the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning.
+cells give the correspondence instead (``gene_activity.shared_space``), which the run record says in a warning; without
+either the run is not applicable.
 In a step the generators learn before the discriminators; the release has it the other way round.
 """
 
@@ -82,7 +83,7 @@ class Portal(ComposedModel):
             name: self.hyperparameters[f"weight_{name}"]
             for name in ("autoencoder", "alignment", "cosine", "adversarial")
         }
-        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "width", "margin")}
+        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "width", "margin", "learning_rate")}
         return PortalNetwork(data.first.shape[1], weights=weights, **chosen)
 
     def plan(self):

@@ -10,6 +10,9 @@ a full disk, a bug in this file) is no result: nothing is written and the exit s
 ``fit`` is the child. It reads a specification that the parent wrote, and leaves its arrays in a working folder. It
 runs in the environment that the model's declaration names (:mod:`models.environments`), which need not be the parent's:
 between the two there are files alone. Where that environment is not on this machine the run is ``not_available``.
+
+A training that is ended from outside (killed with its parent, interrupted, out of disk) leaves no record. Where the model
+can resume, it has left a checkpoint beside the outputs (:mod:`models.checkpoint`): the same command goes on from it.
 """
 
 from __future__ import annotations
@@ -42,14 +45,22 @@ from benchmarks.formats import (
     Multimodal,
     Prediction,
     RunRecord,
+    file_sha256,
     ordered_modalities,
     read_h5mu,
     write_embedding,
     write_predictions,
     write_record,
 )
-from models import devices, environments, registry
-from models.base import Declaration, DivergedError, IntegrationModel, NotAvailableError, may_learn_from
+from models import checkpoint, devices, environments, registry
+from models.base import (
+    Declaration,
+    DivergedError,
+    IntegrationModel,
+    NotApplicableError,
+    NotAvailableError,
+    may_learn_from,
+)
 from models.process_tree import descendants
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +77,7 @@ MAX_REASON_CHARACTERS = 500
 _WORK_VARIABLE = "MOSAICBENCH_WORK"
 _WORK_PREFIX = "mosaicbench-"
 _WORK_LOCK = "lock"
+_EARLIER = "earlier_seconds"
 _RESULT_RESERVE_BYTES = 1 << 16
 
 _PACKAGES = {
@@ -118,11 +130,14 @@ class TrainingJob:
     seed, device, threads
         ``device`` is ``auto``, ``cpu`` or ``cuda``; ``threads`` bounds every thread pool.
     wall_seconds, memory_mb
-        Limits of the whole child process, start-up included; ``None`` for none.
+        Limits of the whole child process, start-up included; ``None`` for none. The time of a resumed training is
+        that of both parts.
     predict
         Whether missing modalities are to be predicted, where the model can.
     deterministic
         Whether the device has to use kernels that give the same bytes each time.
+    checkpoint_seconds
+        Least time between two checkpoints of a model that can resume; ``None`` for none, and for starting anew.
     embedding, prediction, record
         Paths of the outputs.
     """
@@ -143,6 +158,7 @@ class TrainingJob:
     memory_mb: float | None = None
     predict: bool = False
     deterministic: bool = True
+    checkpoint_seconds: float | None = checkpoint.SECONDS
 
 
 @dataclasses.dataclass
@@ -264,8 +280,13 @@ def train(job: TrainingJob) -> RunRecord:
             "device": job.device,
             "predict": job.predict and declaration.predicts,
             "deterministic": job.deterministic,
+            "threads": job.threads,
+            "checkpoint": None,
             "parent": os.getpid(),
         }
+        if job.checkpoint_seconds is not None:
+            path = checkpoint.path_beside(job.record).absolute()
+            specification["checkpoint"] = {"path": str(path), "seconds": job.checkpoint_seconds}
         _write_specification(work, specification)
         place = environments.locate(declaration.environment)
         if place.python is None:
@@ -313,6 +334,9 @@ def train(job: TrainingJob) -> RunRecord:
     )
     write_embedding(job.embedding, embedding)
     write_predictions(job.prediction, names, var, predictions)
+    # Before the record, which says that nothing is left to do: whoever is killed here trains again, and no finished
+    # run keeps a checkpoint.
+    checkpoint.remove(checkpoint.path_beside(job.record))
     write_record(job.record, record)
     return record
 
@@ -347,7 +371,7 @@ def _supervise(job: TrainingJob, work: Path, python: str, device_variables: dict
                     break
                 rss = _tree_rss_mb(root, tree)
                 peak = max(peak, rss)
-                elapsed = time.monotonic() - started
+                elapsed = time.monotonic() - started + _earlier_seconds(work)
                 if stop is None and job.memory_mb is not None and rss > job.memory_mb:
                     stop = ("out_of_memory", f"used {rss:.0f} MB, above the limit of {job.memory_mb:g} MB")
                     break
@@ -364,7 +388,15 @@ def _supervise(job: TrainingJob, work: Path, python: str, device_variables: dict
             raise SystemExit(128 + interrupted[0])
     total = time.monotonic() - started
     log.say(f"the process ran {total:.1f} s with at most {peak:.0f} MB of memory\n")
-    return _judge(child.returncode, stop, log, work, peak, total)
+    return _judge(child.returncode, stop, log, work, peak, total + _earlier_seconds(work))
+
+
+def _earlier_seconds(work: Path) -> float:
+    """Seconds of the training from which this one was resumed, as the child has noted them; zero if it was not."""
+    try:
+        return float((work / _EARLIER).read_text())
+    except FileNotFoundError:
+        return 0.0
 
 
 def _judge(code: int, stop: tuple[str, str] | None, log: "_Log", work: Path, peak: float, total: float) -> _Outcome:
@@ -654,6 +686,8 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
         raise InputError(f"{specification['truth']}: not the truth of this design (the observations differ)")
 
     hyperparameters = specification["hyperparameters"]
+    resumable = model_type.resumable and specification.get("checkpoint") is not None
+    determining = _determining(specification, model_type, device) if resumable else {}
     warnings: list[str] = []
     retried = False
     if device == "cuda" and not specification.get("deterministic", True):
@@ -662,6 +696,13 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
         model = model_type(**hyperparameters)
         if truth is not None:
             model.truth = truth
+        if resumable:
+            model.checkpoint = checkpoint.Checkpoint(
+                specification["checkpoint"]["path"],
+                checkpoint.identity({**determining, "hyperparameters": hyperparameters}),
+                specification["checkpoint"]["seconds"],
+                resumed=lambda before: _note_earlier(work, before),
+            )
         status, reason, facts, exhausted = _run(model, design, specification, device, work)
         half = int(hyperparameters.get("batch_size") or 0) // 2
         if not (exhausted and device == "cuda" and half >= 1 and not retried):
@@ -682,9 +723,46 @@ def _fit(specification: dict[str, Any], work: Path) -> dict[str, Any]:
         "versions": {**package_versions(), **model.versions, "model": str(declaration.version)},
         "epochs": model.epochs,
         "loss_history": {name: [_finite_or_none(x) for x in values] for name, values in model.loss_history.items()},
-        "warnings": warnings + [str(text) for text in model.warnings],
+        "warnings": warnings + [str(text) for text in model.warnings] + _resumption(model),
         **facts,
     }
+
+
+def _determining(
+    specification: dict[str, Any], model_type: type[IntegrationModel], device: str
+) -> dict[str, str | int | bool | list[str]]:
+    """All that determines a training's numbers but the hyperparameters, which a retry changes."""
+    import inspect
+
+    return {
+        "design": file_sha256(specification["design"]),
+        "modalities": list(specification["modalities"]),
+        "model": specification["model"],
+        "model_code": file_sha256(inspect.getfile(model_type)),
+        "model_version": model_type.declaration.version,
+        "seed": int(specification["seed"]),
+        "device": device,
+        "deterministic": specification.get("deterministic", True),
+        "threads": specification["threads"],
+        "versions": package_versions(),
+    }
+
+
+def _note_earlier(work: Path, before: dict[str, float]) -> None:
+    """Tell the parent, whose time limit is that of both parts."""
+    (work / f"{_EARLIER}.part").write_text(str(before.get("wall_seconds", 0.0)))
+    os.replace(work / f"{_EARLIER}.part", work / _EARLIER)
+
+
+def _resumption(model: IntegrationModel) -> list[str]:
+    """What the record has to say of a training that was interrupted."""
+    if model.checkpoint is None or not model.checkpoint.before:
+        return []
+    seconds = model.checkpoint.before.get("wall_seconds", 0.0)
+    return [
+        f"interrupted, and resumed from a checkpoint {seconds:.1f} s into the training: these seconds are counted, those "
+        "from there to the interruption are not"
+    ]
 
 
 def _run(
@@ -699,6 +777,19 @@ def _run(
         torch.cuda.reset_peak_memory_stats()
     status, reason, exhausted, arrays, predicted = "ok", "", False, {}, []
     wall, cpu, fitted = time.perf_counter(), _cpu_seconds(), None
+
+    def spent() -> dict[str, float]:
+        costs = {
+            "wall_seconds": time.perf_counter() - wall,
+            "cpu_seconds": _cpu_seconds() - cpu,
+            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        if device == "cuda":
+            costs["peak_device_mb"] = torch.cuda.max_memory_allocated() / MEGABYTE
+        return costs
+
+    if model.checkpoint is not None:
+        model.checkpoint.spent = spent
     try:
         model.fit(design, int(specification["seed"]), device)
         fitted = time.perf_counter() - wall
@@ -706,7 +797,7 @@ def _run(
         components = model.components()
         if components is not None:
             arrays["components"] = np.asarray(components)
-        seconds = time.perf_counter() - wall, _cpu_seconds() - cpu
+        costs = spent()
         if specification["predict"]:
             for modality in design.modalities:
                 if design.has(modality).all() and may_learn_from(design).all():
@@ -721,24 +812,21 @@ def _run(
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
-        seconds = time.perf_counter() - wall, _cpu_seconds() - cpu
+        costs = spent()
         status, exhausted = _status_of(error)
         reason = _one_line(f"{type(error).__name__}: {error}")
         traceback.print_exc()
         arrays, predicted = {}, []
+    before = {} if model.checkpoint is None else model.checkpoint.before
+    # Memory is looked at again, for the prediction counts.
+    memory = {name: value for name, value in spent().items() if name.startswith("peak_")}
+    facts: dict[str, Any] = {**checkpoint.added(before, {**costs, **memory}), "predicted": predicted}
     # Of a training that was broken off, what was done until then: embedding is the smaller part of the time anyway.
-    facts: dict[str, Any] = {
-        "seconds_per_epoch": (seconds[0] if fitted is None else fitted) / model.epochs if model.epochs else None,
-        "wall_seconds": seconds[0],
-        "cpu_seconds": seconds[1],
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "predicted": predicted,
-    }
+    fitting = costs["wall_seconds"] if fitted is None else fitted
+    fitting += before.get("wall_seconds", 0.0)
+    facts["seconds_per_epoch"] = fitting / model.epochs if model.epochs else None
     if device == "cuda":
-        import torch
-
-        facts["gpu_seconds"] = seconds[0]
-        facts["peak_device_mb"] = torch.cuda.max_memory_allocated() / MEGABYTE
+        facts["gpu_seconds"] = facts["wall_seconds"]
     for name, values in arrays.items():
         # An object array would need pickle; the parent refuses it by its text instead.
         values = values if values.dtype != object else values.astype(str)
@@ -760,6 +848,8 @@ def _status_of(error: BaseException) -> tuple[str, bool]:
         return "diverged", False
     if isinstance(error, (NotAvailableError, ImportError)):
         return "not_available", False
+    if isinstance(error, NotApplicableError):
+        return "not_applicable", False
     if type(error).__name__ == "OutOfMemoryError":
         return "out_of_memory", True
     if isinstance(error, MemoryError) or "not enough memory: you tried to allocate" in str(error):

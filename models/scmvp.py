@@ -83,6 +83,7 @@ class ScMVP(ComposedModel):
             "epsilon": f"{_RELEASE}: of Adam",
             "gradient_clip": "chosen here: a guard for the high learning rate",
         },
+        choices={"channels": ("both", "rna", "atac")},
     )
 
     def fit(self, design: Multimodal, seed: int, device: str) -> None:

@@ -168,7 +168,16 @@ class MultiVINetwork(nn.Module):
     released_jeffreys
         Whether the standard deviation stands where the variance belongs in the Jeffreys penalty, as in
         scvi-tools 1.4.2, which takes the square root twice.
+
+    Raises
+    ------
+    ValueError
+        If `fusion`, `penalty` or `gene_likelihood` is none of these.
     """
+
+    FUSIONS = ("equal", "universal", "cell")
+    PENALTIES = ("jeffreys", "latent_distance", "mmd", "none")
+    LIKELIHOODS = ("zinb", "nb")
 
     def __init__(
         self,
@@ -186,6 +195,14 @@ class MultiVINetwork(nn.Module):
         released_jeffreys: bool = True,
     ) -> None:
         super().__init__()
+        for name, value, known in (
+            ("fusion", fusion, self.FUSIONS),
+            ("penalty", penalty, self.PENALTIES),
+            ("gene_likelihood", gene_likelihood, self.LIKELIHOODS),
+        ):
+            # The branches below end in an else, which would take a misspelt name for their last one.
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; known: {', '.join(known)}")
         self.modalities = tuple(n_features)
         width = width or min(128, int((n_features.get("atac") or n_features["rna"]) ** 0.5))
         n_latent = n_latent or int(width**0.5)

@@ -53,16 +53,24 @@ class PortalNetwork(nn.Module):
         Of the autoencoder, latent alignment, cosine and adversarial losses.
     margin
         Of the discriminators' threshold.
+    learning_rate
+        Of the discriminators' optimiser; the trainer has that of the encoders and generators.
     warmup_steps
         Steps in which scores are not thresholded.
     """
 
-    second_options = {"lr": 1e-3, "eps": 1e-8, "weight_decay": 0.0}
-
     def __init__(
-        self, n_in: int, n_latent: int, width: int, weights: dict[str, float], margin: float, warmup_steps: int = 6
+        self,
+        n_in: int,
+        n_latent: int,
+        width: int,
+        weights: dict[str, float],
+        margin: float,
+        learning_rate: float = 1e-3,
+        warmup_steps: int = 6,
     ) -> None:
         super().__init__()
+        self.second_options = {"lr": learning_rate, "eps": 1e-8, "weight_decay": 0.0}
         self.encoders = nn.ModuleList(_two_layers(n_in, width, n_latent) for _ in range(2))
         self.generators = nn.ModuleList(_two_layers(n_latent, width, n_in) for _ in range(2))
         self.discriminators = nn.ModuleList(ThresholdedDiscriminator(n_in, width, margin) for _ in range(2))

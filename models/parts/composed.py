@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,14 +22,9 @@ class ComposedModel(IntegrationModel):
 
     The networks live in ``models.networks`` and are imported when a model is trained: the planner imports this
     module, and torch takes seconds.
-
-    Attributes
-    ----------
-    checkpoint
-        File in which training keeps its state and from which it goes on; ``None`` for none.
     """
 
-    checkpoint: Path | None = None
+    resumable = True
 
     @abstractmethod
     def build(self, data: "DesignCounts", design: Multimodal) -> "torch.nn.Module":

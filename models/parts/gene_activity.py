@@ -7,6 +7,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from benchmarks.errors import InputError
+from models.base import NotApplicableError
 
 _COORDINATES = ("chrom", "start", "end")
 
@@ -94,7 +95,7 @@ def shared_space(design, seed: int, n_components: int = 30, scaled: bool = True,
 
     Raises
     ------
-    InputError
+    NotApplicableError
         If neither coordinates nor at least ten paired cells are there.
     """
     from models.parts.transforms import log_normalised, principal_components, standardised, tf_idf
@@ -111,12 +112,12 @@ def shared_space(design, seed: int, n_components: int = 30, scaled: bool = True,
             return rna, atac, "gene activity"
     paired = np.flatnonzero(design.has("rna") & design.has("atac"))
     if len(paired) < 10:
-        raise InputError(
+        raise NotApplicableError(
             f"design with {len(paired)} paired cells and no gene coordinates: RNA and ATAC have no common features; "
             "give rna.var the columns chrom, start, end or leave more cells paired"
         )
-    rna = principal_components(standardised(log_normalised(design.counts["rna"])), n_components, seed)
-    atac = principal_components(standardised(tf_idf(design.counts["atac"])), n_components, seed)
+    rna = principal_components(standardised(log_normalised(design.counts["rna"])), n_components, seed, overwrite=True)
+    atac = principal_components(standardised(tf_idf(design.counts["atac"])), n_components, seed, overwrite=True)
     rna, atac = rna / rna.std(axis=0), atac / atac.std(axis=0)
     in_rna = np.searchsorted(design.rows["rna"], paired)
     in_atac = np.searchsorted(design.rows["atac"], paired)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal
+from models.base import NotApplicableError
 from models.parts.gene_activity import region_gene_overlap
 
 MIN_GENES = 50
@@ -37,7 +37,7 @@ def regions_of_genes(
 
     Raises
     ------
-    InputError
+    NotApplicableError
         If there are no coordinates and too few paired observations to learn links from.
     """
     genes, regions = design.var["rna"], design.var["atac"]
@@ -47,7 +47,7 @@ def regions_of_genes(
             return overlap, "coordinates"
     paired = np.flatnonzero(design.has("rna") & design.has("atac"))
     if len(paired) < MIN_PAIRED:
-        raise InputError(
+        raise NotApplicableError(
             f"which regions belong to a gene: give rna.var and atac.var the columns {', '.join(_COORDINATES)} (with a "
             f"region at {min_genes} genes or more), or leave at least {MIN_PAIRED} cells paired to learn it from; the "
             f"design has {len(paired)}"

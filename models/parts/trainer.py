@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
+import io
+import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Callable, Iterator, Protocol
+from typing import Any, Callable, Iterator, Protocol
 
 import numpy as np
 import torch
 
 from models.base import DivergedError
+from models.checkpoint import Checkpoint
 from models.parts.counts import DesignCounts, Minibatch
 
 
@@ -105,7 +105,7 @@ class Trainer:
     progress
         Called once an epoch with epoch, epochs and the losses; raises when a loss is not finite.
     checkpoint
-        File to which the state is written after each `checkpoint_every` epochs, and from which it is resumed.
+        Where the state is kept after an epoch, when it is time for that, and from which training goes on.
     eligible
         Positions of the observations that may be used; all if left out.
     """
@@ -117,13 +117,11 @@ class Trainer:
         plan: TrainingPlan,
         seed: int,
         progress: Callable[..., None],
-        checkpoint: str | os.PathLike | None = None,
-        checkpoint_every: int = 10,
+        checkpoint: Checkpoint | None = None,
         eligible: np.ndarray | None = None,
     ) -> None:
         self.module, self.data, self.plan, self.seed, self.progress = module, data, plan, seed, progress
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint = checkpoint
         self.device = torch.device(data.device)
         self.order = np.random.default_rng([seed, 0])
         observations = np.arange(data.n_observations) if eligible is None else np.asarray(eligible)
@@ -171,8 +169,9 @@ class Trainer:
         with seeded(self.seed, self.device):
             flushing = torch.set_flush_denormal(True)
             try:
-                if self.checkpoint is not None and self.checkpoint.exists():
-                    self._resume()
+                state = None if self.checkpoint is None else self.checkpoint.load(self.device)
+                if state is not None:
+                    self._resume(state)
                 while self.epoch < self.plan.epochs and not self._stopped():
                     self._run_epoch()
                 if self.plan.restore_best and self.best_state is not None:
@@ -224,8 +223,8 @@ class Trainer:
                 self.best_state = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         elif watching:
             self.stale += 1
-        if self.checkpoint is not None and (epoch % self.checkpoint_every == 0 or epoch == self.plan.epochs):
-            self._save()
+        if self.checkpoint is not None and self.checkpoint.due():
+            self.checkpoint.save(self._state())
 
     def _step(self, batch: Minibatch, weight: float) -> tuple[dict[str, torch.Tensor], int]:
         self.optimiser.zero_grad(set_to_none=True)
@@ -260,8 +259,9 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value * size
         return {name: float(value) / max(total, 1) for name, value in sums.items()}
 
-    def _save(self) -> None:
-        state = {
+    def _state(self) -> dict[str, Any]:
+        """All that the epochs to come depend on, between two epochs."""
+        return {
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "second": None if self.second is None else self.second.state_dict(),
@@ -276,18 +276,9 @@ class Trainer:
             "order": {key: str(value) for key, value in self.order.bit_generator.state["state"].items()},
             "order_buffer": [self.order.bit_generator.state["has_uint32"], self.order.bit_generator.state["uinteger"]],
         }
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.checkpoint.parent, suffix=".part")
-        os.close(handle)
-        try:
-            torch.save(state, name)
-            os.replace(name, self.checkpoint)
-        finally:
-            Path(name).unlink(missing_ok=True)
 
-    def _resume(self) -> None:
-        # weights_only: a checkpoint is data, never code.
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+    def _resume(self, state: dict[str, Any]) -> None:
+        """Go back to where a training was that left `state`."""
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.second is not None:
@@ -296,8 +287,11 @@ class Trainer:
             self.module.load_extra_state(state["extra"])
         self.epoch, self.stale, self.best_loss = state["epoch"], state["stale"], state["best_loss"]
         self.best_state, self.history = state["best_state"], state["history"]
-        for epoch, losses in enumerate(self.history, start=1):
-            self.progress(epoch, self.plan.epochs, **losses)
+        # For the loss history; the log of the training that was interrupted had its lines.
+        with contextlib.redirect_stderr(io.StringIO()):
+            for epoch, losses in enumerate(self.history, start=1):
+                self.progress(epoch, self.plan.epochs, **losses)
+        print(f"resumed after epoch {self.epoch} of {self.plan.epochs}", file=sys.stderr, flush=True)
         torch.set_rng_state(state["random"].cpu())
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"].cpu())

@@ -30,7 +30,7 @@ def activity_without_rna(design: Multimodal, links_per_gene: int) -> Activity | 
 
     Raises
     ------
-    InputError
+    NotApplicableError
         If there are no coordinates and too few paired observations to learn links from.
     """
     rows = np.flatnonzero(design.has("atac") & ~design.has("rna"))

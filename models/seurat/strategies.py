@@ -90,7 +90,7 @@ class SeuratModel(IntegrationModel):
 
         Raises
         ------
-        InputError
+        NotApplicableError
             If gene activity is needed, and can neither be had from coordinates nor learned.
         RuntimeError
             If R stops; the message is Seurat's.
@@ -181,6 +181,7 @@ class SeuratWNN(SeuratModel):
         name="seurat-wnn",
         title="Seurat, WNN",
         summary="Supervised PCA of the weighted nearest neighbour graph; single-modality cells mapped by anchors.",
+        choices={"normalisation": ("sctransform", "log")},
         modality_sets=(("rna", "atac"), ("rna", "protein"), ("rna", "atac", "protein")),
         needs_paired=True,
     )

@@ -59,6 +59,7 @@ class Multigrate(IntegrationModel):
             "batch_size": _TRAIN,
             "early_stopping_patience": _TRAIN,
         },
+        choices={"modality_alignment": ("MMD", "Jeffreys"), "alignment_type": ("latent", "marginal", "both")},
     )
 
     @classmethod

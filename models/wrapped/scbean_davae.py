@@ -8,7 +8,6 @@ import types
 
 import numpy as np
 
-from benchmarks.errors import InputError
 from benchmarks.formats import Multimodal
 from models.base import Declaration, IntegrationModel
 from models.wrapped.common import keep_losses, mean_of_codes
@@ -59,6 +58,7 @@ class DAVAEPackage(IntegrationModel):
             **{name: _WEIGHT for name in ("weight_rna", "weight_atac")},
             "n_top_genes": _PREPARATION,
         },
+        choices={"mode": ("DACVAE", "DAVAE")},
     )
 
     @classmethod
@@ -87,8 +87,6 @@ class DAVAEPackage(IntegrationModel):
         from sklearn.utils import shuffle
 
         settings = self.hyperparameters
-        if settings["mode"] not in ("DACVAE", "DAVAE"):
-            raise InputError(f"scbean-davae: mode is {settings['mode']!r}; choose DACVAE or DAVAE")
         tensorflow.keras.utils.set_random_seed(seed)
         rna, atac = self._common_features(design, seed)
         values = np.concatenate((rna, atac)).astype(np.float32)

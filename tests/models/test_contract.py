@@ -69,6 +69,27 @@ def test_unknown_hyperparameter_is_refused(name):
         registry.model_class(name)(no_such_thing=1)
 
 
+FREE_TEXTS: dict[tuple[str, str], str] = {}
+"""(Model, hyperparameter) -> why a text may be anything, for those without declared choices."""
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_texts_have_declared_choices_and_others_are_refused(name):
+    declaration = registry.declaration(name)
+    texts = {key for key, value in declaration.defaults.items() if isinstance(value, str)}
+    free = {key for model, key in FREE_TEXTS if model == name}
+    assert free <= texts and not free & set(declaration.choices)
+    assert set(declaration.choices) == texts - free, "declare the choices, or say in FREE_TEXTS why there are none"
+    for key, choices in declaration.choices.items():
+        assert declaration.defaults[key] in choices and len(set(choices)) == len(choices) > 1
+        for choice in choices:
+            assert declaration.hyperparameters({key: choice})[key] == choice
+            for wrong in {choice.upper(), choice.title(), f"{choice} ", ""} - set(choices):
+                with pytest.raises(InputError, match=f"model '{name}': hyperparameter '{key}' is ") as caught:
+                    registry.model_class(name)(**{key: wrong})
+                assert repr(wrong) in str(caught.value) and all(repr(known) in str(caught.value) for known in choices)
+
+
 @pytest.mark.parametrize(("name", "modalities"), cases(unpaired=False))
 def test_paired(make, name, modalities):
     check_embedding(name, *make(modalities, 0.0, 60))
@@ -168,6 +189,7 @@ class TestDeclaration:
         kind="composed",
         modality_sets=(("rna", "atac"), ("rna", "atac", "protein"), ("rna",)),
         defaults={"n": 10, "rate": 0.1, "switch": True, "how": "fast", "free": None, "layers": [10, 5]},
+        choices={"how": ("fast", "slow")},
     )
 
     def test_largest_fitting_set(self):
@@ -193,6 +215,7 @@ class TestDeclaration:
             {"free": 3},
             {"free": "x"},
             {"layers": (3,)},
+            {"how": "slow"},
         ],
     )
     def test_good_values(self, good):
@@ -200,7 +223,7 @@ class TestDeclaration:
         assert merged == {**self.declaration.defaults, **good}
 
     @pytest.mark.parametrize(
-        "bad", [{"n": 3.5}, {"n": True}, {"rate": "0.1"}, {"switch": 1}, {"how": 3}, {"layers": 3}]
+        "bad", [{"n": 3.5}, {"n": True}, {"rate": "0.1"}, {"switch": 1}, {"how": 3}, {"how": "Slow"}, {"layers": 3}]
     )
     def test_bad_values(self, bad):
         with pytest.raises(InputError, match=f"hyperparameter '{next(iter(bad))}' is .*; give "):

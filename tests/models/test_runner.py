@@ -164,6 +164,17 @@ def test_misbehaviour_is_recorded(job, name, status, reason):
         assert record.epochs == 3 and record.loss_history == {"train": [1.0, 1.0, None]}
 
 
+@pytest.mark.parametrize(("name", "reason"), [("portal", "no gene coordinates"), ("davae", "no gene coordinates")])
+def test_what_the_data_do_not_allow_is_not_applicable(job, make, tmp_path, name, reason):
+    """No cell is paired and no gene has coordinates: RNA and ATAC have nothing in common, which no plan can know."""
+    visible, _ = make(("rna", "atac"), 1.0, 40)
+    write_h5mu(tmp_path / "unpaired.h5mu", visible)
+    done = job(name, design=tmp_path / "unpaired.h5mu", modalities=("rna", "atac"))
+    record = train(done)
+    assert record.status == "not_applicable" and reason in record.reason
+    assert read_embedding(done.embedding).values.shape[1] == 0
+
+
 def test_imports_are_not_timed(job):
     assert train(job("SlowImport")).wall_seconds < 1
 
@@ -251,6 +262,7 @@ def test_wrong_prediction_is_a_failure(job):
         ({"model": "bad_models:Nothing"}, "has no 'Nothing'"),
         ({"hyperparameters": {"n_latnt": 3}, "model": "pca"}, "did you mean 'n_latent'"),
         ({"hyperparameters": {"n_latent": "many"}, "model": "pca"}, "give a whole number"),
+        ({"hyperparameters": {"penalty": "None"}, "model": "multivi-native"}, "'jeffreys', .* 'none'"),
         ({"modalities": ("protein",)}, "no modality 'protein'"),
         ({"modalities": ("atac",)}, "cannot be trained on atac"),
         ({"modalities": ("rna",)}, "observations have none of rna"),
@@ -401,6 +413,7 @@ def test_child_whose_parent_is_gone_stops(tmp_path):
         (["train", "--seed", "-1"], "not a seed"),
         (["train", "--threads", "0"], "positive whole number"),
         (["train", "--memory-mb", "nan"], "positive number"),
+        (["train", "--checkpoint-seconds", "-1"], "not a number of at least 0"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments, message, capsys):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models.base import DivergedError
+from models.checkpoint import Checkpoint
 from models.parts.dense import DenseRows
 from models.parts.trainer import Trainer, TrainingPlan
 
@@ -69,14 +70,40 @@ def test_the_global_generator_is_left_alone_and_seeds_decide():
 
 def test_resuming_gives_the_same_bytes_as_an_undisturbed_run(tmp_path):
     whole, history, _ = train(PLAN)
-    checkpoint = tmp_path / "state.pt"
+    path, ticks = tmp_path / "state", iter(range(1000))
     with pytest.raises(KeyboardInterrupt):
-        train(PLAN, checkpoint, stop_at=8, checkpoint_every=3)
-    assert checkpoint.exists()
-    resumed, later, trainer = train(PLAN, checkpoint, checkpoint_every=3)
+        # Of eight epochs the last ones are lost: by this clock, not each of them leaves a checkpoint.
+        train(PLAN, Checkpoint(path, "x", 2.5, clock=lambda: next(ticks)), stop_at=8)
+    assert path.exists()
+    kept = Checkpoint(path, "x")
+    assert 0 < kept.load("cpu")["epoch"] < 7
+    resumed, later, trainer = train(PLAN, kept)
     assert np.array_equal(whole.layer.weight.detach().numpy(), resumed.layer.weight.detach().numpy())
     assert later == history and trainer.epoch == 12
-    assert list(tmp_path.iterdir()) == [checkpoint]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_of_another_training_is_ignored(tmp_path):
+    whole, history, _ = train(PLAN)
+    with pytest.raises(KeyboardInterrupt):
+        train(PLAN, Checkpoint(tmp_path / "state", "another", 0.0), stop_at=8)
+    anew, later, _ = train(PLAN, Checkpoint(tmp_path / "state", "mine"))
+    assert torch.equal(whole.layer.weight, anew.layer.weight) and later == history
+
+
+def test_the_log_of_a_resumed_training_has_its_own_epochs(tmp_path, capsys):
+    from models import registry
+
+    model = registry.model_class("davae")()
+    with pytest.raises(KeyboardInterrupt):
+        train(PLAN, Checkpoint(tmp_path / "state", "x", 0.0), stop_at=8)
+    kept = Checkpoint(tmp_path / "state", "x")
+    model.checkpoint = kept
+    torch.manual_seed(1)
+    Trainer(Regression(), data(), PLAN, 0, model.progress, kept).fit()
+    log = capsys.readouterr().err.splitlines()
+    assert log[0] == "resumed after epoch 7 of 12" and log[1].startswith("epoch 8/12") and len(log) == 6
+    assert model.epochs == 12 and len(model.loss_history["loss"]) == 12
 
 
 def test_early_stopping_waits_for_patience_and_first_stop():
