@@ -51,7 +51,7 @@ def test_portals_learning_rate_is_that_of_all_its_networks(make, monkeypatch, ra
 
     model = registry.model_class("portal")(**({} if rate is None else {"learning_rate": rate}), n_iterations=20)
     trained = []
-    monkeypatch.setattr(Trainer, "fit", trained.append)
+    monkeypatch.setattr(Trainer, "fit", lambda self: trained.append(self))
     model.fit(make(("rna", "atac"), 0.0)[0], 0, "cpu")
     (trainer,) = trained
     rates = [group["lr"] for optimiser in (trainer.optimiser, trainer.second) for group in optimiser.param_groups]
