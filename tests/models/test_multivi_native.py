@@ -30,7 +30,7 @@ def small_design(modalities=("rna", "atac", "protein"), missing=True) -> Multimo
     return Multimodal(obs, counts, var, rows)
 
 
-def scvi_module(penalty="Jeffreys", weights="equal"):
+def scvi_module(penalty="Jeffreys", weights="equal", gene_likelihood="zinb"):
     from scvi.module import MULTIVAE
 
     torch.manual_seed(0)
@@ -40,6 +40,7 @@ def scvi_module(penalty="Jeffreys", weights="equal"):
         n_input_proteins=SIZES["protein"],
         modality_weights=weights,
         modality_penalty=penalty,
+        gene_likelihood=gene_likelihood,
         n_batch=2,
         n_obs=N_OBS,
         n_hidden=16,
@@ -86,10 +87,9 @@ def copy_weights(network, module):
         module.z_decoder_pro,
     )
     pairs += zip(linears(network.rna_decoder.hidden), linears(expression.px_decoder))
-    pairs += [
-        (network.rna_decoder.scale, expression.px_scale_decoder[0]),
-        (network.rna_decoder.gate, expression.px_dropout_decoder),
-    ]
+    pairs.append((network.rna_decoder.scale, expression.px_scale_decoder[0]))
+    if network.rna_decoder.gate is not None:
+        pairs.append((network.rna_decoder.gate, expression.px_dropout_decoder))
     pairs += zip(linears(network.atac_decoder), linears(accessibility))
     ours = network.protein_decoder
     for mine, theirs in (
@@ -111,6 +111,20 @@ def copy_weights(network, module):
     network.fusion_logits.data.copy_(weights if weights.ndim == 2 else weights[None])
 
 
+def scvi_outputs(module, design, batch):
+    """What scvi-tools infers and generates from the observations of `batch`, and its tensors of them."""
+    from scvi import REGISTRY_KEYS
+
+    keys = {"rna": REGISTRY_KEYS.X_KEY, "atac": REGISTRY_KEYS.ATAC_X_KEY, "protein": REGISTRY_KEYS.PROTEIN_EXP_KEY}
+    positions = batch.positions
+    tensors = {keys[name]: torch.from_numpy(design.padded(name).toarray())[positions] for name in design.modalities}
+    tensors[REGISTRY_KEYS.BATCH_KEY] = batch.batch[:, None]
+    tensors[REGISTRY_KEYS.INDICES_KEY] = positions[:, None]
+    tensors[REGISTRY_KEYS.LABELS_KEY] = torch.zeros(len(positions), 1)
+    inference = module.inference(**module._get_inference_input(tensors))
+    return inference, module.generative(**module._get_generative_input(tensors, inference)), tensors
+
+
 @pytest.mark.parametrize("weights", ["equal", "universal", "cell"])
 @pytest.mark.parametrize("penalty", ["Jeffreys", "MMD", "None"])
 def test_every_term_equals_scvi_on_the_same_weights(penalty, weights):
@@ -122,20 +136,8 @@ def test_every_term_equals_scvi_on_the_same_weights(penalty, weights):
     copy_weights(network, module)
     batch = data.minibatch(torch.arange(N_OBS))
 
-    dense = {m: torch.from_numpy(design.padded(m).toarray()) for m in design.modalities}
-    from scvi import REGISTRY_KEYS
-
-    tensors = {
-        REGISTRY_KEYS.X_KEY: dense["rna"],
-        REGISTRY_KEYS.ATAC_X_KEY: dense["atac"],
-        REGISTRY_KEYS.PROTEIN_EXP_KEY: dense["protein"],
-        REGISTRY_KEYS.BATCH_KEY: batch.batch[:, None],
-        REGISTRY_KEYS.INDICES_KEY: torch.arange(N_OBS)[:, None],
-        REGISTRY_KEYS.LABELS_KEY: torch.zeros(N_OBS, 1),
-    }
     with torch.no_grad():
-        inference = module.inference(**module._get_inference_input(tensors))
-        generative = module.generative(**module._get_generative_input(tensors, inference))
+        inference, generative, tensors = scvi_outputs(module, design, batch)
         theirs = module.loss(tensors, inference, generative, kl_weight=1.0)
         z = inference["z"]
 
@@ -203,6 +205,100 @@ def test_the_adversary_equals_the_one_of_scvi():
             expected = plan.loss_adversarial_classifier(z, domain[:, None], true)
             mine = ours.loss(z, domain) if true else ours.fooling_loss(z, domain)
             torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
+
+
+def give_draws_of_scvi(monkeypatch, network, batch, inference, generative):
+    """Let torch draw in `network.losses` the noise that scvi-tools has drawn: of z, then of the proteins' background."""
+    background, rows = generative["py_"], batch.where["protein"]
+    noise = [
+        (inference["z"] - inference["qz_m"]) / inference["qz_v"].sqrt(),
+        ((generative["log_pro_back_mean"] - background["back_alpha"]) / background["back_beta"])[rows],
+    ]
+
+    def drawn(like):
+        assert noise[0].shape == like.shape
+        return noise.pop(0)
+
+    monkeypatch.setattr(torch, "randn_like", drawn)
+
+
+@pytest.mark.parametrize("kl_weight", [0.3, 1.0])
+@pytest.mark.parametrize(
+    "penalty, weights, missing, gene_likelihood",
+    [
+        ("Jeffreys", "equal", True, "zinb"),
+        ("Jeffreys", "equal", False, "nb"),
+        ("MMD", "universal", True, "zinb"),
+        ("None", "cell", True, "nb"),
+    ],
+)
+def test_the_losses_equal_those_of_scvi_for_the_same_draws(
+    monkeypatch, penalty, weights, missing, gene_likelihood, kl_weight
+):
+    module = scvi_module(penalty, weights, gene_likelihood)
+    design = small_design(missing=missing)
+    data = DesignCounts(design, design.modalities, "cpu")
+    chosen = {"fusion": weights, "gene_likelihood": gene_likelihood}
+    chosen["penalty"] = {"Jeffreys": "jeffreys", "MMD": "latent_distance", "None": "none"}[penalty]
+    network = MultiVINetwork(data.n_features, 2, N_OBS, None, width=16, n_latent=5, **chosen).eval()
+    copy_weights(network, module)
+    # Not all cells, and not in their order: as in training.
+    batch = data.minibatch(torch.randperm(N_OBS, generator=torch.Generator().manual_seed(0))[:25])
+    with torch.no_grad():
+        inference, generative, tensors = scvi_outputs(module, design, batch)
+        theirs = module.loss(tensors, inference, generative, kl_weight=kl_weight)
+        give_draws_of_scvi(monkeypatch, network, batch, inference, generative)
+        losses = network.losses(batch, kl_weight)
+    reconstruction = sum(values.mean() for values in theirs.reconstruction_loss.values())
+    expected = {
+        "loss": theirs.loss,
+        "reconstruction": reconstruction,
+        "kl": theirs.kl_local["kl_divergence_z"].mean(),
+        "penalty": torch.as_tensor(theirs.kl_local["kl_divergence_paired"], dtype=torch.float32).mean(),
+    }
+    assert set(losses) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, rtol=1e-5, atol=1e-5)
+
+
+def scvi_adversary():
+    """scvi-tools' adversarial training plan and our network of the same weights, the adversary's ones included."""
+    from scvi.train import AdversarialTrainingPlan
+
+    module = scvi_module()
+    plan = AdversarialTrainingPlan(module, adversarial_classifier=True)
+    domain = torch.from_numpy(np.random.default_rng(1).integers(0, 2, N_OBS))
+    network = MultiVINetwork(SIZES, 2, N_OBS, domain, width=16, n_latent=5).eval()
+    copy_weights(network, module)
+    for mine, other in zip(linears(network.adversary), linears(plan.adversarial_classifier.eval()), strict=True):
+        copy_linear(mine, other)
+    for norm in (layer for layer in network.adversary.modules() if isinstance(layer, torch.nn.BatchNorm1d)):
+        norm.eps = 0.001  # scvi-tools'
+    return plan, network
+
+
+def test_the_adversarial_terms_equal_those_of_scvi_on_the_codes_of_the_step(monkeypatch):
+    plan, network = scvi_adversary()
+    design = small_design()
+    data = DesignCounts(design, design.modalities, "cpu")
+    batch = data.minibatch(torch.randperm(N_OBS, generator=torch.Generator().manual_seed(0))[:25])
+    domain = network.domain[batch.positions][:, None]
+    with torch.no_grad():
+        inference, generative, tensors = scvi_outputs(plan.module, design, batch)
+        theirs = plan.module.loss(tensors, inference, generative, kl_weight=0.3).loss
+        fooling, own = (plan.loss_adversarial_classifier(inference["z"], domain, true) for true in (False, True))
+    assert (fooling - own).abs() > 1e-3
+    # In training the classifier is to be fooled; the layers stay in evaluation mode, without drop-out.
+    network.training = True
+    give_draws_of_scvi(monkeypatch, network, batch, inference, generative)
+    loss = network.losses(batch, 0.3)["loss"]
+    # MULTIVI.train has scale_adversarial_loss = 1: the term's weight stays one.
+    torch.testing.assert_close(loss.detach() - theirs, fooling, rtol=1e-3, atol=1e-3)
+    second = network.second_loss(batch)
+    torch.testing.assert_close(second.detach(), own, rtol=1e-5, atol=1e-6)
+    second.backward()
+    learning = {name.partition(".")[0] for name, value in network.named_parameters() if value.grad is not None}
+    assert learning == {"adversary"}
 
 
 def test_equal_fusion_of_a_paired_cell_is_the_average_and_of_a_single_modality_that_modality():

@@ -95,6 +95,24 @@ def test_mixture_divergence_with_one_component_is_the_gaussian_one(gaussians):
     torch.testing.assert_close(prior.divergence(mean, variance, torch.ones(6, 1)), expected)
 
 
+def test_mixture_divergence_is_that_of_the_components_and_of_the_categorical(gaussians):
+    mean, variance = gaussians[0]
+    torch.manual_seed(1)
+    prior = priors.GaussianMixturePrior(4, 3)
+    with torch.no_grad():
+        prior.weight_logits.normal_()
+        prior.means.normal_()
+        prior.log_variances.normal_()
+    posterior = torch.distributions.Categorical(logits=torch.randn(6, 4))
+    expected = kl_divergence(posterior, torch.distributions.Categorical(logits=prior.weight_logits))
+    for component in range(4):
+        of_component = Normal(prior.means[component], (prior.log_variances[component] / 2).exp())
+        expected = expected + posterior.probs[:, component] * kl_divergence(
+            Normal(mean, variance.sqrt()), of_component
+        ).sum(1)
+    torch.testing.assert_close(prior.divergence(mean, variance, posterior.probs), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_mixture_initialisation_finds_separated_clusters():
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.normal(center, 0.1, size=(40, 2)) for center in (-3, 0, 3)])
