@@ -98,7 +98,7 @@ def test_the_small_form_asks_what_the_full_form_asks(name):
         if model.startswith("multivi") and not model.startswith("multivi-native")
     }
     missing = {model for model in full["models"] if not model.startswith("multivi")} - set(small["models"])
-    assert replaced <= set(small["models"]) and missing <= {"scmm-low-rate", "scmidas"}
+    assert replaced <= set(small["models"]) and missing <= {"scmm-low-rate", "scmidas", "scmomat"}
     # The 10x PBMC of the full form have no labels.
     unlabelled = {"nmi_leiden"} if name == "multivi_unpairing" else set()
     assert set(full["metrics"]) == set(small["metrics"]) - unlabelled
