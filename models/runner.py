@@ -769,7 +769,6 @@ def _run(
     model: IntegrationModel, design: Multimodal, specification: dict[str, Any], device: str, work: Path
 ) -> tuple[str, str, dict[str, Any], bool]:
     """Fit, embed and predict; return status, reason, measured facts and whether the device's memory ran out."""
-    import resource
 
     if device == "cuda":
         import torch
@@ -782,7 +781,7 @@ def _run(
         costs = {
             "wall_seconds": time.perf_counter() - wall,
             "cpu_seconds": _cpu_seconds() - cpu,
-            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_rss_mb": _peak_rss_mb(),
         }
         if device == "cuda":
             costs["peak_device_mb"] = torch.cuda.max_memory_allocated() / MEGABYTE
@@ -840,6 +839,21 @@ def _cpu_seconds() -> float:
     """Processor seconds of this process and of the programs that it started and that have ended (R, for one)."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def _peak_rss_mb() -> float:
+    """Largest resident memory of this program so far.
+
+    Of the program and not, as ``getrusage`` has it, of whatever the process was before it became this program: a child
+    starts with its parent's memory.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _status_of(error: BaseException) -> tuple[str, bool]:

@@ -114,6 +114,12 @@ def test_good_model(job):
     np.testing.assert_array_equal(read_embedding(done.embedding).values, expected)
 
 
+def test_peak_memory_is_that_of_the_training_and_not_of_its_parent(job):
+    ballast = np.ones(200_000_000)  # 1.6 GB, with which the child starts
+    record = train(job("Good"))
+    assert ballast[-1] == 1 and 50 < record.peak_rss_mb < 1000
+
+
 def test_same_seed_same_bytes(job, tmp_path):
     first = job("pca", modalities=("rna", "atac"))
     second = dataclasses.replace(first, embedding=tmp_path / "b" / "e.h5ad", prediction=tmp_path / "b" / "p.h5mu")
