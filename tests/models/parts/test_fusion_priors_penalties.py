@@ -71,13 +71,19 @@ def test_dirichlet_approximation_matches_moments_of_log_ratios():
     torch.testing.assert_close(softmax.var(0), exact.variance, rtol=0.15, atol=0)
 
 
-def test_mixture_density_equals_torch_and_responsibilities_sum_to_one(gaussians):
+def mixture_of_four():
+    """A mixture prior of four components in three dimensions, none like another."""
     torch.manual_seed(1)
     prior = priors.GaussianMixturePrior(4, 3)
     with torch.no_grad():
         prior.weight_logits.normal_()
         prior.means.normal_()
         prior.log_variances.normal_()
+    return prior
+
+
+def test_mixture_density_equals_torch_and_responsibilities_sum_to_one(gaussians):
+    prior = mixture_of_four()
     components = Independent(Normal(prior.means, (prior.log_variances / 2).exp()), 1)
     reference = MixtureSameFamily(torch.distributions.Categorical(logits=prior.weight_logits), components)
     z = gaussians[0][0]
@@ -97,12 +103,7 @@ def test_mixture_divergence_with_one_component_is_the_gaussian_one(gaussians):
 
 def test_mixture_divergence_is_that_of_the_components_and_of_the_categorical(gaussians):
     mean, variance = gaussians[0]
-    torch.manual_seed(1)
-    prior = priors.GaussianMixturePrior(4, 3)
-    with torch.no_grad():
-        prior.weight_logits.normal_()
-        prior.means.normal_()
-        prior.log_variances.normal_()
+    prior = mixture_of_four()
     posterior = torch.distributions.Categorical(logits=torch.randn(6, 4))
     expected = kl_divergence(posterior, torch.distributions.Categorical(logits=prior.weight_logits))
     for component in range(4):
