@@ -24,18 +24,9 @@ from models.base import Declaration
 from models.parts.composed import ComposedModel, common_plan
 
 _RELEASE = "Cobolt, default of the released class"
+_TREES = "XGBoost's default, with which the release's trees grow"
 _FEWEST_PAIRED = 50
 """Paired cells below which the trees have nothing to learn and latents are left uncorrected."""
-
-_TREES = {
-    "learning_rate": 0.3,
-    "max_iter": 100,
-    "max_depth": 6,
-    "max_leaf_nodes": None,
-    "min_samples_leaf": 1,
-    "l2_regularization": 1.0,
-}
-"""XGBoost's defaults, with which the release's trees grow."""
 
 
 class Cobolt(ComposedModel):
@@ -60,6 +51,11 @@ class Cobolt(ComposedModel):
             "intercepts": True,
             "slopes": True,
             "correction": True,
+            "tree_rate": 0.3,
+            "tree_iterations": 100,
+            "tree_depth": 6,
+            "tree_min_samples_leaf": 1,
+            "tree_l2": 1.0,
             "epochs": 100,
             "batch_size": 128,
             "learning_rate": 0.005,
@@ -72,6 +68,11 @@ class Cobolt(ComposedModel):
             "intercepts": _RELEASE,
             "slopes": _RELEASE,
             "correction": "Gong et al. 2021, Methods",
+            "tree_rate": _TREES,
+            "tree_iterations": _TREES,
+            "tree_depth": _TREES,
+            "tree_min_samples_leaf": _TREES,
+            "tree_l2": _TREES,
             "epochs": _RELEASE,
             "batch_size": _RELEASE,
             "learning_rate": _RELEASE,
@@ -112,8 +113,6 @@ class Cobolt(ComposedModel):
         return embedding - embedding.mean(axis=1, keepdims=True)
 
     def _corrected(self, embedding: np.ndarray) -> np.ndarray:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
         from models.parts.encoders import embed_in_order
 
         has = np.stack([self.design.has(name) for name in self.data.modalities])
@@ -131,7 +130,21 @@ class Cobolt(ComposedModel):
                 embed_in_order(self.data, lambda batch, subset=subset: self.network.embed(batch, subset)).cpu().numpy()
             )
             for dimension in range(embedding.shape[1]):
-                trees = HistGradientBoostingRegressor(**_TREES, early_stopping=False, random_state=self.seed)
-                trees.fit(single[paired], embedding[paired, dimension])
+                trees = self._trees().fit(single[paired], embedding[paired, dimension])
                 corrected[cells, dimension] = trees.predict(single[cells])
         return corrected
+
+    def _trees(self):
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        chosen = self.hyperparameters
+        return HistGradientBoostingRegressor(
+            learning_rate=chosen["tree_rate"],
+            max_iter=chosen["tree_iterations"],
+            max_depth=chosen["tree_depth"],
+            max_leaf_nodes=None,
+            min_samples_leaf=chosen["tree_min_samples_leaf"],
+            l2_regularization=chosen["tree_l2"],
+            early_stopping=False,
+            random_state=self.seed,
+        )

@@ -53,6 +53,10 @@ class DAVAE(ComposedModel):
         defaults={
             "n_latent": 10,
             "widths": (128, 64, 32),
+            "encoder_dropout": 0.01,
+            "decoder_dropout": 0.05,
+            "classifier_widths": (16,),
+            "classifier_dropout": 0.05,
             "kl_scale": 1.0,
             "domain_scale": 1.0,
             "epochs": 100,
@@ -65,6 +69,10 @@ class DAVAE(ComposedModel):
         origins={
             "n_latent": "Brombacher et al. 2022, Results: 10-dimensional embeddings; the release has 5",
             "widths": _RELEASE,
+            "encoder_dropout": _RELEASE,
+            "decoder_dropout": _RELEASE,
+            "classifier_widths": _RELEASE,
+            "classifier_dropout": _RELEASE,
             "kl_scale": _RELEASE,
             "domain_scale": f"{_RELEASE}: domain_lambda 1; the authors' scripts have 0.5 to 6",
             "epochs": "chosen here, with the lower rate; the release has 20, the authors' scripts 3 to 80",
@@ -81,9 +89,10 @@ class DAVAE(ComposedModel):
         """The network."""
         from models.networks.davae import DAVAENetwork
 
-        chosen = {name: self.hyperparameters[name] for name in ("n_latent", "kl_scale", "domain_scale", "released")}
-        chosen["positive"] = self._counts_per_million()
-        return DAVAENetwork(data.x.shape[1], data.n_domains, widths=tuple(self.hyperparameters["widths"]), **chosen)
+        names = ("n_latent", "encoder_dropout", "decoder_dropout", "classifier_dropout", "kl_scale", "domain_scale")
+        chosen = {name: self.hyperparameters[name] for name in (*names, "released")}
+        chosen |= {name: tuple(self.hyperparameters[name]) for name in ("widths", "classifier_widths")}
+        return DAVAENetwork(data.x.shape[1], data.n_domains, positive=self._counts_per_million(), **chosen)
 
     def _counts_per_million(self) -> bool:
         return self.hyperparameters["inputs"] == "counts_per_million"

@@ -83,7 +83,7 @@ class MultiDGD(ComposedModel):
         predicts=True,
         embeds_new_cells=True,
         gpu=True,
-        version=3,
+        version=4,
         defaults={
             "n_latent": 20,
             "n_covariate": 2,
@@ -94,15 +94,21 @@ class MultiDGD(ComposedModel):
             "concentration": 1.0,
             "sparsity": 1.0,
             "prior_per_cell": True,
+            "covariate_concentration": 2.0,
             "initialisation": "origin",
             "epochs": 1000,
             "batch_size": 128,
             "learning_rate": 1e-4,
+            "latent_rate": 1e-2,
+            "covariate_rate": 1e-3,
+            "betas": (0.5, 0.7),
+            "latent_decay": 1e-4,
             "weight_decay": 1e-4,
             "first_stop": 50,
             "patience": 10,
             "validation_fraction": 0.1,
             "inference_steps": 10,
+            "candidates": 20,
         },
         origins={
             "n_latent": _METHODS,
@@ -114,15 +120,21 @@ class MultiDGD(ComposedModel):
             "concentration": _METHODS,
             "sparsity": "released training loop (get_l_regularization); not in the paper",
             "prior_per_cell": "released mixture; equation 9 has it once in all (false)",
+            "covariate_concentration": "released mixture",
             "initialisation": f"{_METHODS}: origin, or a PCA (pca)",
             "epochs": _TRAINING,
             "batch_size": _TRAINING,
             "learning_rate": _TRAINING,
+            "latent_rate": f"{_TRAINING}: of representations and mixtures",
+            "covariate_rate": "released: a tenth of the others, for the covariate mixture",
+            "betas": _TRAINING,
+            "latent_decay": "released training loop",
             "weight_decay": _TRAINING,
             "first_stop": _TRAINING,
             "patience": _TRAINING,
             "validation_fraction": "Schuster et al. 2024, Methods: 10 % of all cells, stratified by cell type (here uniform)",
             "inference_steps": "Schuster et al. 2024, Methods, Testing and prediction",
+            "candidates": "released: components drawn from the prior, of which the best is an unseen class's",
         },
         choices={"initialisation": ("origin", "pca")},
     )
@@ -142,8 +154,14 @@ class MultiDGD(ComposedModel):
             "concentration",
             "sparsity",
             "prior_per_cell",
+            "covariate_concentration",
+            "latent_rate",
+            "covariate_rate",
+            "latent_decay",
+            "candidates",
         )
         chosen = {name: self.hyperparameters[name] for name in names}
+        chosen["betas"] = tuple(self.hyperparameters["betas"])
         n_components = self.hyperparameters["n_components"] or int(design.uns.get("n_cell_types") or 1)
         # Classes are the batches of the cells to train on: a class without any would keep components that nobody learned.
         batches = design.obs["batch"].astype(str).to_numpy()
@@ -187,8 +205,9 @@ class MultiDGD(ComposedModel):
 
     def plan(self):
         """Adam with betas (0.5, 0.7); early stopping on the held-out loss."""
-        fixed = {"optimiser": "adam", "betas": (0.5, 0.7), "kl_warmup_epochs": 0, "monitor": "reconstruction"}
-        return common_plan(self.hyperparameters, **fixed)
+        fixed = {"optimiser": "adam", "kl_warmup_epochs": 0, "monitor": "reconstruction"}
+        hyperparameters = {**self.hyperparameters, "betas": tuple(self.hyperparameters["betas"])}
+        return common_plan(hyperparameters, **fixed)
 
     def fit(self, design: Multimodal, seed: int, device: str) -> None:
         """Train on the paired cells, then infer the others."""
@@ -280,11 +299,15 @@ class MultiDGD(ComposedModel):
         return self.network.basal_mixture.component_log_density(self.network.basal).argmax(1).detach().cpu().numpy()
 
     def predict(self, modality: str) -> Prediction:
-        """Expected counts (RNA) or probability of a nonzero count (accessibility), at the cell's own or the median depth."""
+        """Expected counts (RNA) or probability of a nonzero count (accessibility), at the cell's own or the median depth.
+
+        The median is of the cells that were learned from; test cells have their own depth.
+        """
         import torch
 
         rows = self.lacking(modality)
-        branch, depth = self.network.branches[modality], self.data.matrices[modality].totals.median()
+        learned = self.data.minibatch(self.learned_with(modality)).counts[modality].totals
+        branch, depth = self.network.branches[modality], learned.median()
         parts = [np.zeros((0, self.data.n_features[modality]), np.float32)]
         with torch.no_grad():
             for positions in torch.from_numpy(rows).to(self.data.device).split(512):
@@ -311,9 +334,7 @@ class MultiDGD(ComposedModel):
         """
         import torch
 
-        from models.networks.multidgd import LATENT_OPTIONS
-
-        network, rate = self.network, LATENT_OPTIONS["lr"]
+        network, rate = self.network, self.hyperparameters["latent_rate"]
         column = self.design.counts["rna"].tocsc()[:, gene]
         cells = self.design.rows["rna"][column.nonzero()[0]]
         total = torch.zeros(self.data.n_features["atac"], device=self.data.device)

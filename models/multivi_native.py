@@ -52,7 +52,7 @@ class MultiVINative(ComposedModel):
         embeds_new_cells=True,
         uncertainty=True,
         gpu=True,
-        version=2,
+        version=3,
         defaults={
             "width": None,
             "n_latent": None,
@@ -62,6 +62,10 @@ class MultiVINative(ComposedModel):
             "penalty": "jeffreys",
             "released_jeffreys": True,
             "adversary": True,
+            "adversary_widths": (32, 32),
+            "adversary_dropout": 0.1,
+            "adversary_learning_rate": 1e-3,
+            "adversary_epsilon": 0.01,
             "gene_likelihood": "zinb",
             "epochs": 500,
             "batch_size": 128,
@@ -81,6 +85,10 @@ class MultiVINative(ComposedModel):
             "penalty": "Ashuach et al. 2023: symmetric Jeffreys divergence",
             "released_jeffreys": _RELEASE,
             "adversary": _PAPER,
+            "adversary_widths": f"{_PAPER}: 32 hidden units; two layers as released",
+            "adversary_dropout": _RELEASE,
+            "adversary_learning_rate": f"{_RELEASE}, AdversarialTrainingPlan",
+            "adversary_epsilon": f"{_RELEASE}, AdversarialTrainingPlan: of its Adam",
             "gene_likelihood": f"{_RELEASE} (the paper: nb)",
             "epochs": _PAPER,
             "batch_size": _PAPER,
@@ -121,8 +129,12 @@ class MultiVINative(ComposedModel):
             "penalty",
             "gene_likelihood",
             "released_jeffreys",
+            "adversary_dropout",
+            "adversary_learning_rate",
+            "adversary_epsilon",
         )
         chosen = {name: self.hyperparameters[name] for name in names}
+        chosen["adversary_widths"] = tuple(self.hyperparameters["adversary_widths"])
         return MultiVINetwork(data.n_features, data.n_batches, data.n_observations, domain, **chosen)
 
     def plan(self):
@@ -132,7 +144,8 @@ class MultiVINative(ComposedModel):
     def predict(self, modality: str) -> Prediction:
         """Mean and standard deviation over samples of the latent space, and of the proteins' background.
 
-        Cells without `modality` have the mean scaling factor of the others; test cells, which have it, their own.
+        Cells without `modality` have the mean scaling factor of those that were learned from with it; test cells
+        have their own.
         """
         import torch
 
@@ -186,12 +199,12 @@ class MultiVINative(ComposedModel):
         return scale
 
     def _mean_scale(self, modality: str):
-        """Mean over the cells that have `modality` of exp(library) (RNA) or l (accessibility); one for proteins."""
+        """Mean over the cells that taught `modality` of exp(library) (RNA) or l (accessibility); one for proteins."""
         import torch
 
         if modality == "protein":
             return 1.0
         library = self.network.rna_library if modality == "rna" else self.network.atac_library
-        values = [library(batch.counts[modality]) for batch in self.data.in_order() if batch.counts[modality].n_rows]
-        values = torch.cat(values)
+        parts = self.learned_with(modality).split(1024)
+        values = torch.cat([library(self.data.minibatch(positions).counts[modality]) for positions in parts])
         return float((values.exp() if modality == "rna" else values).mean())

@@ -21,6 +21,10 @@ class DAVAENetwork(nn.Module):
         Sizes.
     widths
         Hidden widths of the encoder; the decoder has them in reverse.
+    encoder_dropout, decoder_dropout, classifier_dropout
+        Shares of units dropped in training.
+    classifier_widths
+        Hidden widths of the domain classifier.
     kl_scale
         Weight of the KL term.
     domain_scale
@@ -37,6 +41,10 @@ class DAVAENetwork(nn.Module):
         n_domains: int,
         n_latent: int = 10,
         widths: tuple[int, ...] = (128, 64, 32),
+        encoder_dropout: float = 0.01,
+        decoder_dropout: float = 0.05,
+        classifier_widths: tuple[int, ...] = (16,),
+        classifier_dropout: float = 0.05,
         kl_scale: float = 1.0,
         domain_scale: float = 1.0,
         positive: bool = False,
@@ -46,11 +54,11 @@ class DAVAENetwork(nn.Module):
         self.n_features, self.kl_scale, self.domain_scale = n_features, kl_scale, domain_scale
         self.released = released
         layers = {"normalisation": "batch", "activation": nn.ReLU}
-        self.encoder = GaussianEncoder(n_features, n_latent, widths, sparse=False, dropout=0.01, **layers)
-        hidden = Perceptron(n_latent, widths[::-1], dropout=0.05, **layers)
+        self.encoder = GaussianEncoder(n_features, n_latent, widths, sparse=False, dropout=encoder_dropout, **layers)
+        hidden = Perceptron(n_latent, widths[::-1], dropout=decoder_dropout, **layers)
         output = [nn.Softplus()] if positive else []
         self.decoder = nn.Sequential(hidden, nn.Linear(widths[0], n_features), *output)
-        self.classifier = DomainClassifier(n_latent, n_domains, (16,), dropout=0.05)
+        self.classifier = DomainClassifier(n_latent, n_domains, classifier_widths, dropout=classifier_dropout)
         if released:
             self.apply(_as_in_keras)
 

@@ -12,18 +12,6 @@ from models.parts.layers import Perceptron
 from models.parts.likelihoods import log_likelihood, negative_binomial
 from models.parts.priors import GaussianMixtureWithPriors
 
-LATENT_OPTIONS = {"lr": 1e-2, "betas": (0.5, 0.7), "weight_decay": 1e-4}
-"""Optimiser of representations and mixtures (Schuster et al. 2024, Methods, Training; the decay as released)."""
-
-COVARIATE_RATE = 1e-3
-"""Learning rate of the covariate mixture: a tenth of the others (release)."""
-
-COVARIATE_CONCENTRATION = 2.0
-"""Dirichlet alpha of the covariate mixture's weights (release)."""
-
-CANDIDATES = 20
-"""Components drawn from the prior, of which the best becomes that of an unseen covariate class (release)."""
-
 
 class BranchDecoder(nn.Module):
     """Hidden state -> fractions of a cell's counts in one modality, by softmax.
@@ -70,6 +58,12 @@ class MultiDGDNetwork(nn.Module):
         Weight of the sum of the absolute values of the decoder's weights, added to the loss of each mini-batch.
     prior_per_cell
         Whether the priors of the mixtures count once a cell (release) or once in all (equation 9).
+    covariate_concentration
+        Dirichlet alpha of the covariate mixture's weights.
+    latent_rate, covariate_rate, betas, latent_decay
+        Adam of the representations and mixtures; the covariate mixture has a rate of its own.
+    candidates
+        Components drawn from the prior, of which the best becomes that of an unseen class.
     """
 
     def __init__(
@@ -86,10 +80,17 @@ class MultiDGDNetwork(nn.Module):
         concentration: float = 1.0,
         sparsity: float = 1.0,
         prior_per_cell: bool = True,
+        covariate_concentration: float = 2.0,
+        latent_rate: float = 1e-2,
+        covariate_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.5, 0.7),
+        latent_decay: float = 1e-4,
+        candidates: int = 20,
     ) -> None:
         super().__init__()
         self.modalities, self.n_observations = tuple(n_features), n_observations
-        self.sparsity, self.prior_per_cell = sparsity, prior_per_cell
+        self.sparsity, self.prior_per_cell, self.candidates = sparsity, prior_per_cell, candidates
+        self.latent_options = {"lr": latent_rate, "betas": betas, "weight_decay": latent_decay}
         self.basal_mixture = GaussianMixtureWithPriors(
             n_components, n_latent, radius, sharpness, concentration=concentration
         )
@@ -97,7 +98,7 @@ class MultiDGDNetwork(nn.Module):
         self.covariate_mixture = self.covariate = None
         if n_batches > 1:
             self.covariate_mixture = GaussianMixtureWithPriors(
-                n_batches, n_covariate, radius, sharpness, concentration=COVARIATE_CONCENTRATION
+                n_batches, n_covariate, radius, sharpness, concentration=covariate_concentration
             )
             self.covariate = nn.Parameter(torch.zeros(n_observations, n_covariate))
             # Which still stand where `place` put them; a buffer, so that a checkpoint has it.
@@ -108,7 +109,7 @@ class MultiDGDNetwork(nn.Module):
         self._representations = [self.basal] + ([] if self.covariate is None else [self.covariate])
         self._mixtures = [{"params": list(self.basal_mixture.parameters())}]
         if self.covariate_mixture is not None:
-            self._mixtures.append({"params": list(self.covariate_mixture.parameters()), "lr": COVARIATE_RATE})
+            self._mixtures.append({"params": list(self.covariate_mixture.parameters()), "lr": covariate_rate})
         self._decoder_weights = [
             value
             for part in (self.shared, self.branches)
@@ -132,8 +133,8 @@ class MultiDGDNetwork(nn.Module):
     def start(self) -> None:
         """Make the optimisers of the representations (stepped once an epoch) and of the mixtures (each step)."""
         self.optimisers = [
-            torch.optim.Adam(self._representations, **LATENT_OPTIONS),
-            torch.optim.Adam(self._mixtures, **LATENT_OPTIONS),
+            torch.optim.Adam(self._representations, **self.latent_options),
+            torch.optim.Adam(self._mixtures, **self.latent_options),
         ]
 
     def own_parameters(self) -> list[nn.Parameter]:
@@ -274,9 +275,9 @@ class MultiDGDNetwork(nn.Module):
             if covariate is not None:
                 covariate[here] = found
         free = [value.requires_grad_() for value in (basal, covariate) if value is not None]
-        optimiser, own = torch.optim.Adam(free, **LATENT_OPTIONS), None
+        optimiser, own = torch.optim.Adam(free, **self.latent_options), None
         if mixture is not self.covariate_mixture:
-            own = torch.optim.Adam(mixture.parameters(), **{**LATENT_OPTIONS, "weight_decay": 0.0})
+            own = torch.optim.Adam(mixture.parameters(), **{**self.latent_options, "weight_decay": 0.0})
             n_seen = len(self.covariate_mixture.means)
         for _ in range(n_steps):
             for value in free:
@@ -330,19 +331,19 @@ class MultiDGDNetwork(nn.Module):
     def extended(self, data, positions: torch.Tensor, size: int = 256) -> GaussianMixtureWithPriors:
         """The covariate mixture with one more component, for the cells at `positions`, of an unseen class.
 
-        Of :data:`CANDIDATES` components drawn from the prior, the one that is the best for most of the cells.
+        Of ``candidates`` components drawn from the prior, the one that is the best for most of the cells.
         """
         seen = self.covariate_mixture
         candidates, mixture = (
             GaussianMixtureWithPriors(
                 number, seen.means.shape[1], seen.radius, seen.sharpness, concentration=seen.concentration
             ).to(positions.device)
-            for number in (CANDIDATES, len(seen.means) + 1)
+            for number in (self.candidates, len(seen.means) + 1)
         )
-        votes = torch.zeros(CANDIDATES, device=positions.device)
+        votes = torch.zeros(self.candidates, device=positions.device)
         for part, _ in _parts(positions, size):
             chosen = self._best_components(data.minibatch(part), candidates, None)[1]
-            votes += torch.bincount(torch.cdist(chosen, candidates.means).argmin(1), minlength=CANDIDATES)
+            votes += torch.bincount(torch.cdist(chosen, candidates.means).argmin(1), minlength=self.candidates)
         for name in ("means", "negative_log_variances", "weight_logits"):
             old = getattr(seen, name)
             getattr(mixture, name)[: len(old)] = old

@@ -193,6 +193,10 @@ class MultiVINetwork(nn.Module):
         penalty: str = "jeffreys",
         gene_likelihood: str = "zinb",
         released_jeffreys: bool = True,
+        adversary_widths: tuple[int, ...] = (32, 32),
+        adversary_dropout: float = 0.1,
+        adversary_learning_rate: float = 1e-3,
+        adversary_epsilon: float = 0.01,
     ) -> None:
         super().__init__()
         for name, value, known in (
@@ -231,7 +235,10 @@ class MultiVINetwork(nn.Module):
         shape = (n_observations, len(n_features)) if fusion == "cell" else (1, len(n_features))
         self.fusion_logits = nn.Parameter(torch.ones(shape), requires_grad=fusion != "equal")
         self.register_buffer("domain", domain)
-        self.adversary = None if domain is None else DomainClassifier(n_latent, int(domain.max()) + 1)
+        self.adversary = None
+        if domain is not None:
+            self.adversary = DomainClassifier(n_latent, int(domain.max()) + 1, adversary_widths, adversary_dropout)
+        self.second_options = {"lr": adversary_learning_rate, "eps": adversary_epsilon}
         self._z: torch.Tensor | None = None
 
     def posteriors(self, batch: Minibatch) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

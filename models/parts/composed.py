@@ -68,6 +68,13 @@ class ComposedModel(IntegrationModel):
         """int64 positions of the observations that lack `modality`, and of the test cells."""
         return np.flatnonzero(~self.design.has(modality) | ~may_learn_from(self.design))
 
+    def learned_with(self, modality: str) -> "torch.Tensor":
+        """int64 positions, on the device, of the observations that have `modality` and are not test cells."""
+        import torch
+
+        positions = np.flatnonzero(self.design.has(modality) & may_learn_from(self.design))
+        return torch.from_numpy(positions).to(self.data.device)
+
 
 def common_plan(hyperparameters: dict[str, Any], **fixed: Any) -> "TrainingPlan":
     """A training plan from the hyperparameters whose names it knows, and from `fixed`."""

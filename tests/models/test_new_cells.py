@@ -73,6 +73,29 @@ def test_counts_of_test_cells_change_nothing_that_is_learned(name):
     assert not np.array_equal(first[~train], second[~train])
 
 
+@pytest.mark.parametrize("modality", ["rna", "atac"])
+@pytest.mark.parametrize("name", [name for name in DECLARED if registry.declaration(name).unpaired])
+def test_counts_of_test_cells_change_no_prediction_for_other_cells(name, modality):
+    visible, _ = make_design(
+        small_dataset(120, strength=1.5), DesignSpec("small", ("rna", "atac"), unpaired_fraction=0.5, test_fraction=0.2)
+    )
+    train = may_learn_from(visible)
+    counts = dict(visible.counts)
+    for each, matrix in counts.items():
+        other = sp.csr_matrix(matrix, dtype=np.float32, copy=True)
+        row = np.repeat(np.arange(other.shape[0]), np.diff(other.indptr))
+        of_test = ~train[visible.rows[each]][row]
+        other.data[of_test] *= 3
+        assert of_test.any()
+        counts[each] = other
+    first, second = (
+        fitted(name, data, epochs=3).predict(modality) for data in (visible, dataclasses.replace(visible, counts=counts))
+    )
+    others = train[first.rows]
+    assert others.any() and np.array_equal(first.mean[others], second.mean[others])
+    assert not np.array_equal(first.mean[~others], second.mean[~others])
+
+
 @pytest.mark.parametrize("name", DECLARED)
 def test_test_cells_are_placed_and_reconstructed(name):
     visible, truth = design()
