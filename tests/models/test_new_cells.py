@@ -89,7 +89,8 @@ def test_counts_of_test_cells_change_no_prediction_for_other_cells(name, modalit
         assert of_test.any()
         counts[each] = other
     first, second = (
-        fitted(name, data, epochs=3).predict(modality) for data in (visible, dataclasses.replace(visible, counts=counts))
+        fitted(name, data, epochs=3).predict(modality)
+        for data in (visible, dataclasses.replace(visible, counts=counts))
     )
     others = train[first.rows]
     assert others.any() and np.array_equal(first.mean[others], second.mean[others])
