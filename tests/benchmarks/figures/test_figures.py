@@ -323,6 +323,7 @@ def test_scaling_has_logarithmic_axes_with_plain_ticks_and_units(studies, drawn)
         studies["scmvp_scaling"].scores.query("metric == 'wall_seconds'").groupby(["model", "n_cells"])["value"].mean()
     )
     np.testing.assert_allclose(lines(time)["scmvp"][1], means["scmvp"])
+    assert "random" in lines(memory) and "random" not in lines(time)  # it would take the axis for itself
     assert "Device memory: not measured" in words(drawn("scmvp_1c")[""])
 
 
