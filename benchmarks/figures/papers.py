@@ -39,6 +39,7 @@ REFERENCES = {
     "multivi_s3": Reference("multivi_mixing", MULTIVI, "S3", "ways of bringing modalities together"),
     "multivi_3_s4": Reference("multivi_studies", MULTIVI, "3, S4", "sources that measure different things in one embedding"),
     "multivi_s5": Reference("multivi_studies", MULTIVI, "S5, S6c", "scores of embeddings of different sources"),
+    "multivi_s5d": Reference("multivi_studies", MULTIVI, "S5d", "labels of neighbours in other modalities"),
     "multivi_6": Reference("multivi_trimodal", MULTIVI, "6, S9", "three modalities, complete or in part"),
     "scmvp_1b": Reference("scmvp_latent_dimensions", SCMVP, "1b", "clustering by number of latent dimensions"),
     "scmvp_1c": Reference("scmvp_scaling", SCMVP, "1c", "time and memory by number of cells"),

@@ -74,6 +74,7 @@ DRAWINGS = {
     "multivi_s3": (mixing.draw,),
     "multivi_3_s4": (studies.draw, by_dataset),
     "multivi_s5": (study_scores.draw,),
+    "multivi_s5d": (study_scores.draw_labels, by_dataset),
     "multivi_6": (trimodal.draw, trimodal.split),
     "scmvp_1b": (latent_dimensions.draw,),
     "scmvp_1c": (scaling.draw,),

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from benchmarks.figures.bars import bar_legend, bars
 from benchmarks.figures.label_tables import height, label_tables, labels_of, tables_of
 from benchmarks.figures.panels import metric_panel
-from benchmarks.figures.style import PAGE, add_notes, new_figure
-from benchmarks.figures.values import axis_title, datasets, has_metric, missing_notes, variants
+from benchmarks.figures.style import PAGE, add_notes, empty_panel, new_figure, panel_letter
+from benchmarks.figures.values import axis_title, datasets, missing_notes, variants
 from benchmarks.report.study import Study
 
 METRICS = (
@@ -16,23 +16,17 @@ METRICS = (
     "graph_connectivity", "modality_enrichment", "ilisi_modality",
 )  # fmt: skip
 
+ORDER = ("multivi", "multivi-native", "cobolt")
+NOTES = 12.0
+"""Room of the notes below the heat maps, mm."""
+
 
 def draw(study: Study) -> Figure:
-    """a to j: bars of agreement of labels across modalities, then conservation, batches and mixing; k: labels by labels.
-
-    A group of bars is a data set. k has the paper's S5d for each model and data set with a table of it; without such a
-    table (:mod:`benchmarks.label_agreement`) it is left out, and a note says so.
-    """
-    order = variants(study, ("multivi", "multivi-native", "cobolt"))
-    models = order[~order["control"]].reset_index(drop=True)
+    """a to j: bars of agreement of labels across modalities, then conservation, batches and mixing; a group is a data set."""
+    order = variants(study, ORDER)
     names = datasets(study)
-    tables = tables_of(study)
-    tabled = [name for name in names if len(tables) and len(models) and (tables["dataset"] == name).any()]
-    heights = [height(len(models), len(labels_of(tables[tables["dataset"] == name])), PAGE) for name in tabled]
-    figure = new_figure(PAGE, 230 + sum(heights))
-    upper, *lower = figure.subfigures(1 + len(tabled), 1, height_ratios=(230, *heights), squeeze=False)[:, 0]
-    grid = upper.subplots(5, 2).ravel()
-    for letter, axes, metric in zip("abcdefghij", grid, METRICS):
+    figure = new_figure(PAGE, 230)
+    for letter, axes, metric in zip("abcdefghij", figure.subplots(5, 2).ravel(), METRICS):
         table = metric_panel(axes, letter, study, metric, per="run")
         if table.empty:
             continue
@@ -42,16 +36,36 @@ def draw(study: Study) -> Figure:
         axes.tick_params(axis="x", rotation=12)
         if metric == "modality_enrichment":
             axes.axhline(1, color="#888888", linewidth=0.5, linestyle=(0, (2, 2)))
-    bar_legend(upper, order, 6)
-    for number, (name, container) in enumerate(zip(tabled, lower)):
-        label_tables(container, "" if number else "k", study, name, models)
+    bar_legend(figure, order, 6)
     notes = ["Bars: mean ± standard error over runs; points: runs; ×: no value. Dotted line: perfect mixing."]
-    if tabled:
-        notes.append(
-            "k (below): labels of the 50 nearest cells of another modality, as shares of the row; one run a model, the "
-            "first replicate and training seed with a value of a; rows without an observation are grey."
-        )
-    elif has_metric(study, METRICS[0]):
-        notes.append("Labels by labels of neighbours (k): no table of them in this study.")
-    add_notes(upper, notes + missing_notes(study, METRICS))
+    add_notes(figure, notes + missing_notes(study, METRICS))
+    return figure
+
+
+def draw_labels(study: Study) -> Figure:
+    """S5d of one data set: labels by labels of neighbours of another modality, a heat map a model.
+
+    Without a table of them (:mod:`benchmarks.label_agreement`) one empty panel says so.
+    """
+    order = variants(study, ORDER)
+    models = order[~order["control"]].reset_index(drop=True)
+    table, name = tables_of(study), datasets(study)[0]
+    if table.empty or models.empty:
+        figure = new_figure(PAGE, 40)
+        axes = figure.subplots()
+        panel_letter(axes, "d")
+        axes.set_xlabel("label of its neighbours")
+        empty_panel(axes, f"not measured: no table of labels by labels of neighbours in this study ({METRICS[0]})", 60)
+        return figure
+    tall = height(len(models), len(labels_of(table)), PAGE)
+    figure = new_figure(PAGE, tall + NOTES)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(tall, NOTES))
+    label_tables(upper, "d", study, name, models)
+    add_notes(
+        lower,
+        [
+            "Labels of the 50 nearest cells of another modality, as shares of the row; one run a model, the first replicate and "
+            "training seed with an agreement; rows without an observation are grey."
+        ],
+    )
     return figure
