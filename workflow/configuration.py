@@ -185,6 +185,20 @@ class _Locator:
         return "command line (--config)" if self.contents else "configuration"
 
 
+def _typed(text: Any) -> Any:
+    """A number or a truth value that came as text; anything else as it is."""
+    if not isinstance(text, str):
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
 def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (), check_output: bool = True) -> Study:
     """Check a configuration and return the study.
 
@@ -209,6 +223,10 @@ def load_study(config: Mapping[str, Any], files: Iterable[str | os.PathLike] = (
         # Snakemake hands YAML's true on the command line over as text.
         if config.get(key) in ("true", "false") and locate(key, config) not in files:
             config[key] = config[key] == "true"
+    for key, value in config.items():
+        # And the elements of a list, [0, 37].
+        if isinstance(value, list) and locate(key, config) not in files:
+            config[key] = [_typed(element) for element in value]
     problems = []
     for line in schema_problems(config, SCHEMAS / "config.schema.yaml", "{file}"):
         key = line.split(": ")[1].split(".")[0].split("[")[0]

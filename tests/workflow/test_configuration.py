@@ -151,6 +151,20 @@ def test_switches_are_spelt_as_in_yaml_on_the_command_line_too(tmp_path):
         load_study({**GOOD, "predict": "true"}, [file])
 
 
+def test_numbers_in_lists_on_the_command_line_are_numbers(tmp_path):
+    """Snakemake hands the elements of ``training_seeds=[0,37]`` over as text."""
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(GOOD), encoding="utf-8")
+    assert load_study({**GOOD, "training_seeds": ["0", "37"]}, [file]).training_seeds == (0, 37)
+    variants = load_study({**GOOD, "models": ["random", "pca"]}, [file]).variants
+    assert [variant.name for variant in variants] == ["random", "pca"]
+    with pytest.raises(InputError, match="'x' is not a whole number"):
+        load_study({**GOOD, "training_seeds": ["0", "x"]}, [file])
+    file.write_text(yaml.safe_dump({**GOOD, "training_seeds": ["0"]}), encoding="utf-8")
+    with pytest.raises(InputError, match="'0' is not a whole number"):
+        load_study({**GOOD, "training_seeds": ["0"]}, [file])
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
