@@ -63,7 +63,7 @@ def label_tables(container, letter: str, study: Study, dataset: str, order: pd.D
     container
         Subfigure that they fill.
     letter
-        Of the first panel; empty for none.
+        Of the first panel.
     order
         Variants (:func:`benchmarks.figures.values.variants`).
     """
@@ -89,8 +89,7 @@ def label_tables(container, letter: str, study: Study, dataset: str, order: pd.D
         if number % columns == 0:
             axes.set_ylabel("label of the observation")
         axes.set_xlabel("label of its neighbours")
-    if letter:
-        panel_letter(grid[0, 0], letter)
+    panel_letter(grid[0, 0], letter)
     container.suptitle(short(dataset), fontsize=7, fontweight="bold", x=0.01, ha="left")
     if image is not None:
         bar = container.colorbar(image, ax=grid.ravel().tolist(), location="right", fraction=0.03, pad=0.01, aspect=25)

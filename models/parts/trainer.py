@@ -69,7 +69,7 @@ class Trainable(Protocol):
     ``losses`` returns named scalars; ``loss`` is minimised. Optional are
 
     - a second player (an adversary) with an optimiser of its own: ``second_parameters()``, ``second_loss(batch)``
-      and ``second_options``;
+      and ``second_options``, which Adam takes;
     - parameters that the module steps itself (multiDGD's representations): ``own_parameters()``, the hooks
       ``step_end()`` and ``epoch_end(epoch)``, and ``extra_state()`` and ``load_extra_state(state)`` for checkpoints;
     - a validation that needs gradients: ``validation_losses(batch, kl_weight)``.
@@ -146,13 +146,7 @@ class Trainer:
         self.parameters = first
         self.second = None
         if second:
-            # MultiVI's adversary: Adam with a large epsilon (scvi-tools' AdversarialTrainingPlan).
-            options = {
-                "lr": 1e-3,
-                "eps": 0.01,
-                "weight_decay": plan.weight_decay,
-                **getattr(module, "second_options", {}),
-            }
+            options = {"weight_decay": plan.weight_decay, **module.second_options}
             values = [value for value in module.parameters() if value in second]
             self.second = torch.optim.Adam(values, fused=True, **options)
         self.epoch, self.stale, self.best_loss, self.best_state = 0, 0, np.inf, None

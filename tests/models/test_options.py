@@ -57,3 +57,53 @@ def test_portals_learning_rate_is_that_of_all_its_networks(make, monkeypatch, ra
     rates = [group["lr"] for optimiser in (trainer.optimiser, trainer.second) for group in optimiser.param_groups]
     assert rates == [1e-3 if rate is None else rate] * 2
     assert trainer.second.param_groups[0]["eps"] == 1e-8 and trainer.second.param_groups[0]["weight_decay"] == 0
+
+
+OTHERS = {
+    "multivi-native": {
+        "adversary_widths": (16,),
+        "adversary_dropout": 0.5,
+        "adversary_learning_rate": 0.1,
+        "adversary_epsilon": 1e-8,
+    },
+    "cobolt": {
+        "tree_rate": 0.1,
+        "tree_iterations": 10,
+        "tree_depth": 2,
+        "tree_min_samples_leaf": 20,
+        "tree_l2": 50.0,
+    },
+    "davae": {
+        "encoder_dropout": 0.5,
+        "decoder_dropout": 0.5,
+        "classifier_widths": (8,),
+        "classifier_dropout": 0.5,
+    },
+    "multidgd": {
+        "latent_rate": 0.05,
+        "covariate_rate": 0.05,
+        "betas": (0.9, 0.99),
+        "latent_decay": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_constant_of_the_releases_is_an_option_that_changes_the_embedding(make, name):
+    visible = make(("rna", "atac"), 0.5, n_cells=200)[0]
+
+    def embedding(**changes):
+        model = registry.model_class(name)(epochs=4, learning_rate=1e-3, **changes)
+        model.fit(visible, 0, "cpu")
+        return model.embed()
+
+    usual = embedding()
+    ignored = [key for key, value in OTHERS[name].items() if (embedding(**{key: value}) == usual).all()]
+    assert not ignored
+
+
+def test_multidgds_other_constants_reach_its_network(make):
+    """Batches of equal size say nothing of the mixture's weights, and candidates are drawn for unseen batches alone."""
+    model = registry.model_class("multidgd")(epochs=1, covariate_concentration=5.0, candidates=7)
+    model.fit(make(("rna", "atac"), 0.5, n_cells=200)[0], 0, "cpu")
+    assert model.network.covariate_mixture.concentration == 5.0 and model.network.candidates == 7

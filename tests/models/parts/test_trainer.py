@@ -173,6 +173,8 @@ def test_clipping_bounds_the_step_of_the_gradient():
 
 def test_the_second_player_has_parameters_and_an_optimiser_of_its_own():
     class Game(Regression):
+        second_options = {"lr": 0.01}
+
         def __init__(self):
             super().__init__()
             self.judge = torch.nn.Linear(1, 1)
@@ -188,6 +190,7 @@ def test_the_second_player_has_parameters_and_an_optimiser_of_its_own():
     _, _, trainer = train(PLAN, module=module)
     assert not torch.equal(before, module.judge.weight)
     assert all(value is not parameter for value in trainer.parameters for parameter in module.second_parameters())
+    assert [group["lr"] for group in trainer.second.param_groups] == [0.01]
 
 
 def test_only_eligible_observations_are_used():
