@@ -385,6 +385,16 @@ def _check_dataset(
         for name in ("n_cells", "unpaired_fraction"):
             if designs[name] != DESIGN_DEFAULTS[name]:
                 say(where("n_paired"), f"n_paired and n_unpaired stand for {name}; leave {name} out")
+    replicates = designs["replicates"]
+    if isinstance(replicates, list):
+        if designs["n_paired"]:
+            say(where("replicates"), "a list goes with n_cells; give one number beside n_paired and n_unpaired")
+        elif len(replicates) != len(designs["n_cells"]):
+            say(
+                where("replicates"),
+                f"{replicates} has {len(replicates)} numbers for the {len(designs['n_cells'])} of n_cells; give one for "
+                "each of them, or one number for all",
+            )
     sizes = design_sizes(designs)
     if not sizes and designs["n_paired"] and designs["n_unpaired"]:
         say(where("n_paired"), "with these n_unpaired no design has two cells; give larger numbers")
@@ -418,8 +428,18 @@ def _check_dataset(
 
 
 def _number_of_designs(designs: Mapping[str, Any]) -> int:
+    if isinstance(designs["replicates"], list):
+        return sum(designs["replicates"]) * len(designs["unpaired_fraction"])
     first, second = ("n_paired", "n_unpaired") if designs["n_paired"] else ("n_cells", "unpaired_fraction")
     return len(designs[first]) * len(designs[second]) * designs["replicates"]
+
+
+def replicates_of(designs: Mapping[str, Any], n_cells: int | None) -> int:
+    """How many replicates a data set's `designs` ask for at the size `n_cells` (``None`` for all cells)."""
+    replicates = designs["replicates"]
+    if not isinstance(replicates, list):
+        return replicates
+    return replicates[designs["n_cells"].index("all" if n_cells is None else n_cells)]
 
 
 def design_sizes(designs: Mapping[str, Any]) -> list[tuple[int | None, float]]:

@@ -20,7 +20,7 @@ from benchmarks.formats import SCHEMA_VERSION, canonical_json, digest, ordered_m
 from models import environments
 from models import registry as model_registry
 from models.base import Declaration
-from workflow.configuration import ROOT, Study, Variant, design_sizes, design_spec
+from workflow.configuration import ROOT, Study, Variant, design_sizes, design_spec, replicates_of
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,12 @@ def make_plan(study: Study) -> Plan:
         key = f"{item.name}.{digest({**item.entry.identity(), 'schema_version': SCHEMA_VERSION})}"
         dataset = datasets.setdefault(key, PlannedDataset(key, item.name, sources))
         settings = item.designs
-        for (n_cells, fraction), replicate in itertools.product(design_sizes(settings), range(settings["replicates"])):
+        sizes = [
+            (n_cells, fraction, replicate)
+            for n_cells, fraction in design_sizes(settings)
+            for replicate in range(replicates_of(settings, n_cells))
+        ]
+        for n_cells, fraction, replicate in sizes:
             spec = design_spec(item.name, item.modalities, settings, n_cells, fraction, replicate)
             design = PlannedDesign(f"{key}/{spec.name}", item.label, dataset, spec)
             if (item.label, design.key) in designs:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import yaml
 from benchmarks.documents import load_yaml
 from benchmarks.errors import InputError
 from models import registry
-from workflow.configuration import load_study, load_variants
+from workflow.configuration import DESIGN_DEFAULTS, _number_of_designs, load_study, load_variants
 from workflow.planning import check_sources, make_plan, metrics_key
 
 GOOD = {"study": "s", "datasets": ["simulated_tiny"], "models": ["random", "pca"]}
@@ -70,6 +71,12 @@ BAD = [
     ({"designs": {"unpaired_fraction": [-0.5]}}, ["designs.unpaired_fraction[0]", "-0.5", "below 0"]),
     ({"designs": {"replicates": 0}}, ["designs.replicates", "below 1"]),
     ({"designs": {"replicates": True}}, ["designs.replicates", "whole number"]),
+    ({"designs": {"n_cells": [50, 100], "replicates": [3, 0]}}, ["designs.replicates[1]", "below 1"]),
+    ({"designs": {"n_cells": [50, 100], "replicates": [3]}}, ["designs.replicates", "[3] has 1 numbers for the 2"]),
+    (
+        {"designs": {"n_paired": [50], "n_unpaired": [9], "replicates": [3]}},
+        ["designs.replicates", "goes with n_cells"],
+    ),
     ({"designs": {"modalities": ["rna", "methylation"]}}, ["designs.modalities", "'methylation'"]),
     ({"designs": {"modalities": ["rna"], "unpaired_fraction": [0.5]}}, ["designs.unpaired_fraction", "needs two"]),
     (
@@ -149,6 +156,15 @@ def test_switches_are_spelt_as_in_yaml_on_the_command_line_too(tmp_path):
     file.write_text(yaml.safe_dump({**GOOD, "predict": "true"}), encoding="utf-8")
     with pytest.raises(InputError, match="'true' is not true or false"):
         load_study({**GOOD, "predict": "true"}, [file])
+
+
+def test_sizes_can_have_different_numbers_of_replicates(tmp_path):
+    """Each size has as many designs as its place in the list says, at every fraction, and they are counted so."""
+    designs = {"n_cells": [50, "all"], "unpaired_fraction": [0.0, 0.5], "replicates": [3, 1]}
+    plan = make_plan(load(tmp_path, designs=designs, models=["random"]))
+    found = Counter((item.spec.n_cells, item.spec.unpaired_fraction) for item in plan.designs)
+    assert found == {(50, 0.0): 3, (50, 0.5): 3, (None, 0.0): 1, (None, 0.5): 1}
+    assert _number_of_designs({**DESIGN_DEFAULTS, **designs}) == len(plan.designs) == 8
 
 
 def test_numbers_in_lists_on_the_command_line_are_numbers(tmp_path):
