@@ -302,11 +302,11 @@ def _at(surface: Surface, n: float, fraction: float, lower: bool) -> dict:
     )
     if np.isnan(draws[0]) or defined < MINIMUM_DEFINED:
         return row | {"verdict": "more paired cells do not resolvably improve the score"}
-    (low,), (high,) = intervals(draws, fits.probabilities, fits.n_replicates)
+    (low,), (high,) = intervals(draws, fits.probabilities, fits.fewest)
     row |= {"worth": float(draws[0]), "worth_low": low, "worth_high": high}
     if surface.fractions.min() == 0:
         needed = surface.replacement(n, lower)
-        (less,), (more,) = intervals(needed, fits.probabilities, fits.n_replicates)
+        (less,), (more,) = intervals(needed, fits.probabilities, fits.fewest)
         row |= {"replacement": float(needed[0]), "replacement_low": less, "replacement_high": more}
     if np.isnan(low):
         verdict = "one replicate: no interval"

@@ -106,6 +106,9 @@ class Fits:
         Number of values.
     n_replicates
         Number of replicates with a value.
+    fewest
+        Number of values of the design that has the fewest. Intervals go by it: what few replicates have varies too
+        little between samples.
     """
 
     probabilities: np.ndarray
@@ -118,6 +121,7 @@ class Fits:
     total: float
     n_values: int
     n_replicates: int
+    fewest: int
 
 
 @lru_cache
@@ -294,6 +298,7 @@ def fit(values: np.ndarray, prepared: Sequence[Prepared]) -> Fits:
         total=float(np.sum(filled**2)),
         n_values=n,
         n_replicates=int(present.any(axis=1).sum()),
+        fewest=int(counts.min()),
     )
 
 
@@ -322,7 +327,7 @@ def intervals(
     probabilities
         Of the samples.
     n
-        Number of replicates; below 2 there is no interval (NaN).
+        Number of replicates (:attr:`Fits.fewest`); below 2 there is no interval (NaN).
     """
     draws = np.atleast_2d(np.asarray(draws, dtype=float).T).T
     low, high = np.full(draws.shape[1], np.nan), np.full(draws.shape[1], np.nan)

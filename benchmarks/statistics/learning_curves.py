@@ -165,7 +165,7 @@ class Curve:
     def predict(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Value and 95 % interval at each `n`; raises as :meth:`draws`."""
         draws = self.draws(n)
-        return draws[0], *intervals(draws, self.fits.probabilities, self.fits.n_replicates)
+        return draws[0], *intervals(draws, self.fits.probabilities, self.fits.fewest)
 
     def replicate_values(self, n: float) -> np.ndarray:
         """Value at `n` of the chosen form fitted to each replicate alone, shape (replicates,).
@@ -375,8 +375,8 @@ def _facts(curve: Curve, lower: bool) -> dict:
     ends = curve.draws(curve.sizes[[0, -1]])
     # A constant has no gain, exactly: differences of equal numbers must not leave rounding behind.
     gains = np.where(fits.form == 0, 0.0, ends[:, 1] - ends[:, 0])
-    (gain_low,), (gain_high,) = intervals(gains, fits.probabilities, fits.n_replicates)
-    (low,), (high,) = intervals(curve.plateaus, fits.probabilities, fits.n_replicates)
+    (gain_low,), (gain_high,) = intervals(gains, fits.probabilities, fits.fewest)
+    (low,), (high,) = intervals(curve.plateaus, fits.probabilities, fits.fewest)
     up = "worsens" if lower else "improves"
     down = "improves" if lower else "worsens"
     power = fits.form[0] == 2
@@ -429,7 +429,7 @@ def plateau_table(
         curve, reference = series.curve, _reference(series, by_axis[series.axis])
         for tolerance in tolerances:
             draws = curve.cells_within(tolerance, reference)
-            (low,), (high,) = intervals(draws, curve.fits.probabilities, curve.fits.n_replicates)
+            (low,), (high,) = intervals(draws, curve.fits.probabilities, curve.fits.fewest)
             cells = float(draws[0])
             share = curve.fits.probabilities[draws <= curve.sizes[-1]].sum()
             rows.append(
@@ -444,7 +444,7 @@ def plateau_table(
                     "cells": cells,
                     "cells_low": low,
                     "cells_high": high,
-                    "share_measured": float(share) if curve.fits.n_replicates > 1 else np.nan,
+                    "share_measured": float(share) if curve.fits.fewest > 1 else np.nan,
                     "answer": "beyond the measured range"
                     if np.isinf(cells)
                     else "extrapolated"

@@ -199,6 +199,27 @@ def test_coverage_of_the_bands(truth, noise):
     assert (held / 200 >= 0.95 - 3 * 0.0154).all()
 
 
+def test_coverage_where_one_size_has_fewer_replicates():
+    """Six replicates, of the largest size two: the band holds the truth there as often as it says (see above)."""
+    held = 0
+    for seed in range(200):
+        values = replicated(power, 0.01, 6, 3000 + seed)
+        values[2:, -1] = np.nan
+        curve = fit_curve(SIZES, values)
+        assert (curve.fits.n_replicates, curve.fits.fewest) == (6, 2)
+        _, (low,), (high,) = curve.predict(SIZES[-1:])
+        held += low <= power(SIZES[-1]) <= high
+    assert held / 200 >= 0.95 - 3 * 0.0154
+
+
+def test_no_interval_where_a_size_has_one_replicate():
+    """Its value is in every sample alike, so that the samples know nothing of its spread."""
+    values = replicated(power, 0.01, 6, 0)
+    values[1:, -1] = np.nan
+    value, low, high = fit_curve(SIZES, values).predict(SIZES)
+    assert np.isfinite(value).all() and np.isnan(low).all() and np.isnan(high).all()
+
+
 def test_coverage_of_plateau_and_cells():
     """As above for the plateau (0.9) and the cells until within 5 % of it (5,621)."""
     within = (8 / 0.045) ** (1 / 0.6)
