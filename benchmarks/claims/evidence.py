@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.claims.claim import Claim
-from benchmarks.claims.judgement import NotTestable
+from benchmarks.claims.judgement import MINIMUM, NotTestable
 from benchmarks.statistics.keys import CONDITION, VARIANT
 from benchmarks.statistics.summary import flags
 from benchmarks.statistics.units import usable_units
@@ -347,14 +347,28 @@ def change(block: pd.DataFrame, axis: str, column: str = "value", span: float = 
     return float(np.mean(changes)) if changes else float("nan")
 
 
+def at_common_levels(table: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Rows at the levels of `axis` that :data:`~benchmarks.claims.judgement.MINIMUM` blocks have.
+
+    A study may have fewer replicates of the sizes that cost most; a change over all sizes and one over a part of them
+    are two quantities and have no mean. Where no two levels have so many blocks, everything is left as it is.
+    """
+    other = "unpaired_fraction" if axis == "n_cells" else "n_cells"
+    blocks = table.groupby(["dataset", other, axis])["block"].transform("nunique")
+    enough = table[axis].where(blocks >= MINIMUM)
+    two = enough.groupby([table["dataset"], table[other]]).transform("nunique") >= 2
+    return table[~two | enough.notna()]
+
+
 def changes(table: pd.DataFrame, axis: str, column: str = "value", span: float = 0.0) -> np.ndarray:
-    """:func:`change` of every block that has one.
+    """:func:`change` of every block that has one, over :func:`at_common_levels`.
 
     Raises
     ------
     NotTestable
         If no block has two levels of `axis` that lie at least `span` apart.
     """
+    table = at_common_levels(table, axis)
     found = [change(block, axis, column, span) for _, block in table.groupby("block", sort=True)]
     found = np.array([value for value in found if not np.isnan(value)])
     if len(found) == 0:

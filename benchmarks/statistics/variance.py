@@ -12,6 +12,10 @@ from benchmarks.statistics.keys import CONDITION, VARIANT, check_unique, with_cl
 from benchmarks.statistics.summary import replicate_means, without_flagged
 
 
+FEWEST = 4
+"""Replicates that a trend of the variance needs."""
+
+
 def split(groups: Sequence[np.ndarray], level: float = LEVEL) -> dict:
     """One-way random-effects analysis of variance: seeds within subsamples.
 
@@ -92,7 +96,8 @@ def trend(sizes: np.ndarray, values: np.ndarray, level: float = LEVEL) -> dict:
     sizes
         Numbers of cells, shape (sizes,).
     values
-        Replicates x sizes, seeds averaged; only replicates with all sizes are used.
+        Replicates x sizes, seeds averaged. Sizes with fewer than :data:`FEWEST` replicates are left out (a study may
+        have fewer of those that cost most), then replicates that lack another size.
 
     Returns
     -------
@@ -103,12 +108,17 @@ def trend(sizes: np.ndarray, values: np.ndarray, level: float = LEVEL) -> dict:
 
     result = {"slope": np.nan, "slope_low": np.nan, "slope_high": np.nan, "trend": "unresolved", "note": ""}
     values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values).any(axis=1)]
-    r = len(values)
     if values.shape[1] < 2:
         return result | {"note": "one size"}
-    if r < 4:
-        return result | {"note": f"{r} replicates with all sizes; four are needed"}
+    often = (~np.isnan(values)).sum(axis=0) >= FEWEST
+    if 2 <= often.sum() < len(often):
+        left = ", ".join(f"{size:,.0f}" for size in np.asarray(sizes)[~often])
+        result["note"] = f"without {left} cells, which fewer than four replicates have"
+        sizes, values = np.asarray(sizes)[often], values[:, often]
+    values = values[~np.isnan(values).any(axis=1)]
+    r = len(values)
+    if r < FEWEST:
+        return result | {"note": f"{r} replicate{'' if r == 1 else 's'} with all sizes; four are needed"}
     x = np.log(np.asarray(sizes, dtype=float))
     x = (x - x.mean()) / np.sum((x - x.mean()) ** 2)
 

@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from benchmarks.claims.evidence import Evidence, change, changes, paired
+from benchmarks.claims.evidence import Evidence, at_common_levels, change, changes, paired
 from benchmarks.claims.judgement import Finding, NotTestable, above, attempt
 from benchmarks.claims.keys import Key, Wrong
 
@@ -52,7 +52,7 @@ def _differences_of_sizes(table: Any, along: str) -> np.ndarray:
     """Size of the first model's change less that of the second one's, one a block."""
     both = [
         [abs(change(block, along, column)) for column in ("value_first", "value_second")]
-        for _, block in table.groupby("block", sort=True)
+        for _, block in at_common_levels(table, along).groupby("block", sort=True)
     ]
     found = np.array([first - second for first, second in both if not np.isnan(first)])
     if len(found) == 0:

@@ -13,6 +13,9 @@ from benchmarks.claims.keys import Key
 KEYS = {"models": Key("models")}
 NEEDS_METRICS = True
 
+FEWEST = 4
+"""Replicates that a size needs to count, and a data set: a study may have fewer of the sizes that cost most."""
+
 
 def slope(sizes: np.ndarray, values: np.ndarray) -> float:
     """Slope of log variance on log size; `values` is replicates x sizes. NaN if a variance is exactly 0."""
@@ -48,8 +51,9 @@ def _pseudo_values(table) -> np.ndarray:
     for _, part in table.groupby("dataset", sort=True):
         by_fraction = []
         for _, series in part.groupby("unpaired_fraction", sort=True):
-            wide = series.pivot_table(index="block", columns="n_cells", values="value").dropna()
-            if wide.shape[1] >= 2 and len(wide) >= 4:
+            wide = series.pivot_table(index="block", columns="n_cells", values="value")
+            wide = wide.loc[:, wide.notna().sum() >= FEWEST].dropna()
+            if wide.shape[1] >= 2 and len(wide) >= FEWEST:
                 by_fraction.append((wide.index, pseudo_values(wide.columns.to_numpy(float), wide.to_numpy(float))))
         by_fraction = [item for item in by_fraction if not np.isnan(item[1]).any()]
         # Pseudo-values of a replicate at several fractions are about the same cells: one number a replicate.

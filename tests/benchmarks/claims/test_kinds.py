@@ -379,6 +379,28 @@ def test_an_end_of_the_axis_lost_to_collapses_leaves_nothing_to_say(kind, test, 
     assert row(lambda runs: runs["n_cells"] == 1000)["n_blocks"] == 10
 
 
+@pytest.mark.parametrize(("kind", "test"), [item for item in ALONG if item[0] != "stable_down_to"])
+def test_a_size_that_few_replicates_have_does_not_count(kind, test, scores, make_claim, verdict):
+    """Six replicates of 500 to 2,000 cells and two of 8,000: the change is that of the sizes which all have."""
+    data = scores(gain({"a": 0.1, "b": 0.0}), sizes=(500, 1000, 2000, 8000))
+    one, whole = make_claim(kind, **test), data[data["n_cells"] < 8000]
+    some = data[(data["n_cells"] < 8000) | (data["replicate"] < 2)]
+    expected = verdict(one, whole)
+    assert expected["n_blocks"] == 6 and abs(expected["effect"]) < 0.2
+    assert verdict(one, some)[["verdict", "effect", "n_blocks"]].equals(expected[["verdict", "effect", "n_blocks"]])
+    assert abs(verdict(one, data)["effect"]) > 0.2
+    # Where no two sizes have five replicates, nothing is left out, and there are too few.
+    few = verdict(one, some[some["replicate"] < 4])
+    assert (few["cause"], few["n_blocks"]) == ("too few replicates", 4)
+
+
+def test_a_variance_that_few_replicates_have_does_not_count(scores, make_claim, verdict):
+    data = scores(spreading(-1.0), sizes=(500, 1000, 2000, 8000), replicates=12)
+    some = data[(data["n_cells"] < 8000) | (data["replicate"] < 3)]
+    row = verdict(make_claim("variance_falls", models=["A"]), some)
+    assert (row["verdict"], row["n_blocks"]) == ("supported", 12) and row["effect"] == pytest.approx(2.0, abs=0.02)
+
+
 def test_flat_needs_a_range_to_be_flat_over(scores, make_claim, verdict):
     data = scores(constant, sizes=(500, 1000, 2000))
     for span, cause in ((4, ""), (4.1, "missing design")):

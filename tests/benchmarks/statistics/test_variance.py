@@ -109,6 +109,14 @@ def test_trends_that_cannot_be_had():
     assert np.isfinite(trend(sizes, missing)["slope"])
 
 
+def test_sizes_with_few_replicates_are_left_out_of_a_trend():
+    sizes = np.array([100.0, 400.0, 1600.0])
+    values = np.array([-1.0, 0.0, 1.0, 2.0])[:, None] / np.sqrt(sizes)
+    wide = np.column_stack([values, [5.0, np.nan, np.nan, 1.0]])
+    result = trend(np.append(sizes, 6400.0), wide)
+    assert result["slope"] == pytest.approx(-1) and "6,400 cells" in result["note"]
+
+
 def test_a_trend_that_is_not_there_is_rarely_found():
     """300 studies of ten replicates and five sizes without a trend: the 5 % of the interval, standard error 0.0126.
 
