@@ -11,7 +11,6 @@ from benchmarks.statistics.intervals import LEVEL
 from benchmarks.statistics.keys import CONDITION, VARIANT, check_unique, with_clean_status
 from benchmarks.statistics.summary import replicate_means, without_flagged
 
-
 FEWEST = 4
 """Replicates that a trend of the variance needs."""
 
