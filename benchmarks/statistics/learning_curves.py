@@ -225,6 +225,9 @@ def fit_curve(
     The values of all replicates are weighted alike and AICc takes them as independent. What the sizes of a replicate
     share makes it choose the simpler form more often; the bands, made from whole replicates, do not depend on it.
 
+    A size with a single value is left out where three sizes or more have several: it would be in every sample alike,
+    and leave the curve without a band.
+
     Parameters
     ----------
     sizes
@@ -242,7 +245,8 @@ def fit_curve(
         With fewer than :data:`MINIMUM_SIZES` sizes that have a value, or with too few values for any criterion.
     """
     sizes, values = np.asarray(sizes, dtype=float), np.asarray(values, dtype=float)
-    keep = ~np.isnan(values).all(axis=0)
+    counts = (~np.isnan(values)).sum(axis=0)
+    keep = counts > 1 if (counts > 1).sum() >= MINIMUM_SIZES else counts > 0
     sizes, values = sizes[keep], values[:, keep]
     if len(sizes) < MINIMUM_SIZES:
         plural = "" if len(sizes) == 1 else "s"

@@ -212,10 +212,16 @@ def test_coverage_where_one_size_has_fewer_replicates():
     assert held / 200 >= 0.95 - 3 * 0.0154
 
 
-def test_no_interval_where_a_size_has_one_replicate():
-    """Its value is in every sample alike, so that the samples know nothing of its spread."""
+def test_a_size_with_one_replicate_is_not_fitted():
+    """Its value would be in every sample alike, so that the samples know nothing of its spread."""
     values = replicated(power, 0.01, 6, 0)
+    without = fit_curve(SIZES[:-1], values[:, :-1])
     values[1:, -1] = np.nan
+    curve = fit_curve(SIZES, values)
+    assert curve.sizes.tolist() == SIZES[:-1].tolist()
+    assert np.array_equal(curve.predict(SIZES[:-1]), without.predict(SIZES[:-1]))
+    # Where no three sizes have several, all are fitted, and there is no band.
+    values[1:, 2:] = np.nan
     value, low, high = fit_curve(SIZES, values).predict(SIZES)
     assert np.isfinite(value).all() and np.isnan(low).all() and np.isnan(high).all()
 
