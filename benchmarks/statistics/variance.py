@@ -12,7 +12,7 @@ from benchmarks.statistics.keys import CONDITION, VARIANT, check_unique, with_cl
 from benchmarks.statistics.summary import replicate_means, without_flagged
 
 FEWEST = 4
-"""Replicates that a trend of the variance needs."""
+"""Replicates that a size needs to count in a trend of the variance, and the trend itself."""
 
 
 def split(groups: Sequence[np.ndarray], level: float = LEVEL) -> dict:

@@ -9,12 +9,10 @@ import numpy as np
 from benchmarks.claims.evidence import Evidence
 from benchmarks.claims.judgement import Finding, NotTestable, above, attempt
 from benchmarks.claims.keys import Key
+from benchmarks.statistics.variance import FEWEST
 
 KEYS = {"models": Key("models")}
 NEEDS_METRICS = True
-
-FEWEST = 4
-"""Replicates that a size needs to count, and a data set: a study may have fewer of the sizes that cost most."""
 
 
 def slope(sizes: np.ndarray, values: np.ndarray) -> float:
