@@ -97,7 +97,7 @@ def tables(study):
     scores, runs = [], []
     for run in make_plan(study).runs:
         item, spec = items[run.design.label], run.design.spec
-        replicated = item.designs["replicates"] > 1
+        replicated = np.max(item.designs["replicates"]) > 1
         seeds = study.training_seeds[: 1 if replicated else MINIMUM]
         if run.variant.model in CONTROLS or spec.replicate >= MINIMUM or run.seed not in seeds:
             continue
