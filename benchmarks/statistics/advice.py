@@ -128,6 +128,22 @@ def curve_sentence(curve: Mapping, plateau: Mapping | None) -> str:
     """
     if curve["status"] != "fitted" or plateau is None:
         return _not_fitted(curve["reason"], TOPICS[curve["axis"]])
+    return _fitted_sentence(curve, plateau) + _held_sentence(curve)
+
+
+def _held_sentence(curve: Mapping) -> str:
+    """The size that the fit left out beside what the curve says of it; nothing where there is none."""
+    if np.isnan(curve["held_size"]):
+        return ""
+    unit = TOPICS[curve["axis"]]
+    seen = f" The one replicate of {text(curve['held_size'])} {unit}, not in the fit, has {text(curve['held_value'])}"
+    if np.isnan(curve["held_fit"]):
+        return f"{seen}; the curve is not read so far."
+    return f"{seen}; the curve says {text(curve['held_fit'])}{_between(curve['held_low'], curve['held_high'], 'no limit')}."
+
+
+def _fitted_sentence(curve: Mapping, plateau: Mapping) -> str:
+    """What a fitted curve says about the sizes that it was fitted to."""
     unit = TOPICS[curve["axis"]]
     at = f"At {text(curve['fixed'])} cells in all: " if curve["axis"] == "paired" else ""
 

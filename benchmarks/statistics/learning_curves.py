@@ -14,7 +14,7 @@ stop there. A straight line has no plateau of its own, but once it is near the b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Mapping
 
@@ -97,6 +97,8 @@ class Curve:
         Smallest and largest value that the metric can take.
     most
         Largest number of cells that there can be: of a fixed number of cells no more than all can be paired.
+    held_sizes, held_values
+        Sizes with a single value, which the fit left out, and these values: what the curve can be checked against.
     """
 
     sizes: np.ndarray
@@ -105,6 +107,8 @@ class Curve:
     fits: Fits
     bounds: tuple[float, float] = UNBOUNDED
     most: float = np.inf
+    held_sizes: np.ndarray = field(default_factory=lambda: np.empty(0))
+    held_values: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def form(self) -> str:
@@ -226,7 +230,7 @@ def fit_curve(
     share makes it choose the simpler form more often; the bands, made from whole replicates, do not depend on it.
 
     A size with a single value is left out where three sizes or more have several: it would be in every sample alike,
-    and leave the curve without a band.
+    and leave the curve without a band. The curve keeps it as ``held_sizes``, to be checked against.
 
     Parameters
     ----------
@@ -247,6 +251,8 @@ def fit_curve(
     sizes, values = np.asarray(sizes, dtype=float), np.asarray(values, dtype=float)
     counts = (~np.isnan(values)).sum(axis=0)
     keep = counts > 1 if (counts > 1).sum() >= MINIMUM_SIZES else counts > 0
+    single = (counts == 1) & ~keep
+    held = sizes[single], np.nanmax(values[:, single], axis=0) if single.any() else np.empty(0)
     sizes, values = sizes[keep], values[:, keep]
     if len(sizes) < MINIMUM_SIZES:
         plural = "" if len(sizes) == 1 else "s"
@@ -256,7 +262,7 @@ def fit_curve(
         raise InputError(f"{present.sum()} values are too few to choose a form; run more replicates or sizes")
     fits = fit(values, _candidates(tuple(sizes.tolist()), tuple(present.sum(axis=0).tolist())))
     means = np.array([values[present[:, place], place].mean() for place in range(len(sizes))])
-    return Curve(sizes, means, values, fits, bounds, most)
+    return Curve(sizes, means, values, fits, bounds, most, *held)
 
 
 AXES = {"cells": "unpaired_fraction", "paired": "n_cells"}
@@ -359,7 +365,10 @@ def curve_table(all_series: list[Series]) -> pd.DataFrame:
         (share of the bootstrap samples that choose the same), ``aicc_*``; ``exponent`` c, ``amplitude`` b,
         ``plateau`` a with ``plateau_low``, ``plateau_high`` (infinite where samples have none); ``r2`` (share of the
         variance of all values that the curve explains), ``lack_of_fit_p``; ``gain`` (value at the largest less that at
-        the smallest size) with ``gain_low``, ``gain_high``; ``trend``: ``improves``, ``worsens`` or ``unresolved``.
+        the smallest size) with ``gain_low``, ``gain_high``; ``trend``: ``improves``, ``worsens`` or ``unresolved``;
+        ``held_size`` and ``held_value``: the largest size with a single replicate, which the fit left out (NaN where
+        there is none), with what the curve says there, ``held_fit``, ``held_low``, ``held_high`` (NaN where it is not
+        read so far).
     """
     rows = []
     for series in all_series:
@@ -370,7 +379,7 @@ def curve_table(all_series: list[Series]) -> pd.DataFrame:
         rows.append(row)
     names = [*SERIES, "axis", "fixed", "lower", "status", "reason", "smallest", "largest", "n_sizes", "n_replicates", "form",
              "form_share", "exponent", "amplitude", "plateau", "plateau_low", "plateau_high", "r2", "lack_of_fit_p", "gain",
-             "gain_low", "gain_high", "trend", "aicc_constant", "aicc_log_linear", "aicc_power_law"]  # fmt: skip
+             "gain_low", "gain_high", "trend", "held_size", "held_value", "held_fit", "held_low", "held_high", "aicc_constant", "aicc_log_linear", "aicc_power_law"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
 
@@ -405,10 +414,22 @@ def _facts(curve: Curve, lower: bool) -> dict:
         "gain_low": gain_low,
         "gain_high": gain_high,
         "trend": up if gain_low > 0 else down if gain_high < 0 else "unresolved",
+        **_held(curve),
         "aicc_constant": float(fits.criterion[0]),
         "aicc_log_linear": float(fits.criterion[1]),
         "aicc_power_law": float(fits.criterion[2]),
     }
+
+
+def _held(curve: Curve) -> dict:
+    """The part of :func:`curve_table` on the largest size that the fit left out."""
+    names = ("held_size", "held_value", "held_fit", "held_low", "held_high")
+    if not len(curve.held_sizes):
+        return dict.fromkeys(names, np.nan)
+    size = float(curve.held_sizes[-1])
+    read = curve.limits[0] <= size <= curve.limits[1]
+    predicted = [float(part[0]) for part in curve.predict(size)] if read else [np.nan] * 3
+    return dict(zip(names, (size, float(curve.held_values[-1]), *predicted)))
 
 
 def plateau_table(

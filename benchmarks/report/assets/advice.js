@@ -48,10 +48,10 @@ MosaicBench.section("advice", (root, data) => {
     const px = place(Math.log(bounds.left), Math.log(bounds.right), LEFT + 8, WIDTH - RIGHT - 8);
     const py = place(bounds.bottom, bounds.top, HEIGHT - BOTTOM, TOP);
     const x = (n) => px(Math.log(n)), y = (value) => py(Math.min(bounds.top, Math.max(bounds.bottom, value)));
-    const svg = frame(`${variant.label}: ${title}, ${item.form}. ` + item.sizes.map((n, i) => `${n} ${kind} ${format(item.means[i])}`).join(", "), `Number of ${kind}`, title);
+    const svg = frame(`${variant.label}: ${title}, ${item.form}. ` + item.sizes.map((n, i) => `${n} ${kind} ${format(item.means[i])}`).concat(item.held[0].map((n, i) => `not fitted to ${n} ${kind} ${format(item.held[1][i])}`)).join(", "), `Number of ${kind}`, title);
     roundValues(bounds.bottom, bounds.top).forEach((value) => yTick(svg, y(value), format(value), true));
     let edge = -Infinity;
-    [...item.sizes, item.n.at(-1)].forEach((n) => {
+    [...item.sizes, ...item.held[0], item.n.at(-1)].sort((a, b) => a - b).forEach((n) => {
       const text = short(n), fits = x(n) - text.length * 3.2 > edge;
       xTick(svg, x(n), fits ? text : null);
       if (fits) edge = x(n) + text.length * 3.2 + 4;
@@ -67,6 +67,9 @@ MosaicBench.section("advice", (root, data) => {
     });
     item.sizes.forEach((n, i) => {
       svg.append(element("g", {}, element("title", {}, `${variant.label}\n${short(n)} ${kind}: ${format(item.means[i])}`), MosaicBench.marker(variant.marker, x(n), y(item.means[i]), 3.2, variant.colour)));
+    });
+    item.held[0].forEach((n, i) => {
+      svg.append(element("circle", { cx: x(n), cy: y(item.held[1][i]), r: 4, fill: "#ffffff", stroke: variant.colour, "stroke-width": 1.75, class: "held" }, element("title", {}, `${variant.label}\n${short(n)} ${kind}, one replicate that the curve was not fitted to: ${format(item.held[1][i])}`)));
     });
     return element("figure", { class: "chart" }, element("figcaption", {}, variant.label, element("span", {}, ` ${item.form}`)), svg);
   }
@@ -109,8 +112,8 @@ MosaicBench.section("advice", (root, data) => {
 
   function curveCharts(curves, name) {
     if (!curves.length) return [];
-    const inner = curves.flatMap((item) => [...item.means, ...item.value, ...item.low, ...item.high].filter((value) => value !== null));
-    const bounds = { left: Math.min(...curves.map((item) => item.n[0])), right: Math.max(...curves.map((item) => item.n.at(-1))), bottom: Math.min(...inner), top: Math.max(...inner) };
+    const inner = curves.flatMap((item) => [...item.means, ...item.value, ...item.low, ...item.high, ...item.held[1]].filter((value) => value !== null));
+    const bounds = { left: Math.min(...curves.flatMap((item) => [item.n[0], ...item.held[0]])), right: Math.max(...curves.flatMap((item) => [item.n.at(-1), ...item.held[0]])), bottom: Math.min(...inner), top: Math.max(...inner) };
     const margin = (bounds.top - bounds.bottom || Math.abs(bounds.top) || 1) * 0.05;
     bounds.bottom -= margin;
     bounds.top += margin;

@@ -60,6 +60,7 @@ def _curves(study: Study, advice: Advice, present: list[str]) -> list[dict[str, 
             {
                 "dataset": series.key["dataset"], "axis": series.axis, "fixed": numbers([series.fixed], 12)[0], "metric": present.index(series.key["metric"]),
                 "variant": _variant(study, series.key), "form": curve.form, "sizes": numbers(curve.sizes), "means": numbers(curve.means, 4), "end": numbers([curve.limits[1]])[0],
+                "held": [numbers(curve.held_sizes), numbers(curve.held_values, 4)],
                 "value": numbers(value, 4), "band": None if np.isnan(low).all() else [numbers(low, 4), numbers(high, 4)],
             }
         )  # fmt: skip

@@ -429,6 +429,27 @@ def test_curves_and_sentences_along_paired_cells(page):
     assert "Number of paired cells" in page.execute_script(axes)
 
 
+def test_a_size_with_one_replicate_is_an_open_circle(browser, fictitious_metrics, tmp_path):
+    """Three sizes with replicates are fitted; the fourth, with one, is drawn and said beside the curve."""
+    from tests.benchmarks.report.conftest import fictitious_tables
+
+    tables = fictitious_tables(datasets=("a",), sizes=(500, 1000, 2000, 4000), fractions=(0.0,))
+    scores, runs = (table[(table["n_cells"] < 4000) | (table["replicate"] == 0)] for table in tables)
+    path = tmp_path / "held.html"
+    path.write_text(report_html(Study(scores, runs, metrics=fictitious_metrics)), encoding="utf-8")
+    drain(browser)
+    browser.get(path.as_uri())
+    charts = browser.find_elements("css selector", "#advice [data-curves] svg")
+    labels = [chart.get_attribute("aria-label") for chart in charts]
+    # Of one model the tables have no value there.
+    held = sum("not fitted to 4000 cells" in label for label in labels)
+    assert held == len(charts) - 1 > 3
+    assert len(browser.find_elements("css selector", "#advice [data-curves] circle.held")) == held
+    text = browser.find_element("css selector", "#advice [data-cells]").text
+    assert text.count("The one replicate of 4,000 cells, not in the fit, has") == held
+    assert drain(browser)[0] == []
+
+
 def test_a_study_of_one_size_says_once_why_nothing_is_fitted(browser, fictitious_study, fictitious_metrics, tmp_path):
     tables = [read_table(fictitious_study / f"{name}.parquet") for name in ("scores", "runs")]
     scores, runs = (table[(table["n_cells"] == 500) & (table["unpaired_fraction"] == 0.5)] for table in tables)

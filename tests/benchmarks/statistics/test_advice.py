@@ -18,6 +18,7 @@ from benchmarks.statistics.advice import (
 CURVE = {
     "axis": "cells", "fixed": 0.5, "status": "fitted", "reason": "", "form": "power law", "form_share": 0.9, "trend": "improves", "smallest": 500.0, "largest": 10000.0,
     "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "plateau": 0.8, "plateau_low": 0.75, "plateau_high": np.inf,
+    "held_size": np.nan, "held_value": np.nan, "held_fit": np.nan, "held_low": np.nan, "held_high": np.nan,
 }  # fmt: skip
 PLATEAU = {"tolerance": 0.05, "yardstick": "the plateau itself", "answer": "within the measured sizes", "cells": 5621.0, "cells_low": 3000.0, "cells_high": np.inf}  # fmt: skip
 EXCHANGE = {
@@ -69,6 +70,16 @@ def test_sentences_about_cells():
         "form_share": np.nan,
     }
     assert "(no interval)" in curve_sentence(alone, {**PLATEAU, "cells_low": np.nan, "cells_high": np.nan})
+
+
+def test_a_size_that_was_not_fitted_is_a_check():
+    held = {**CURVE, "held_size": 20000.0, "held_value": 0.63, "held_fit": 0.76, "held_low": 0.7, "held_high": 0.78}
+    plain = curve_sentence(CURVE, PLATEAU)
+    assert curve_sentence(held, PLATEAU) == (
+        f"{plain} The one replicate of 20,000 cells, not in the fit, has 0.63; the curve says 0.76 (0.7 to 0.78)."
+    )
+    beyond = {**held, "held_fit": np.nan, "held_low": np.nan, "held_high": np.nan}
+    assert curve_sentence(beyond, PLATEAU).endswith("not in the fit, has 0.63; the curve is not read so far.")
 
 
 def test_sentences_about_paired_cells():

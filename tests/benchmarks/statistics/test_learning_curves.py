@@ -220,10 +220,33 @@ def test_a_size_with_one_replicate_is_not_fitted():
     curve = fit_curve(SIZES, values)
     assert curve.sizes.tolist() == SIZES[:-1].tolist()
     assert np.array_equal(curve.predict(SIZES[:-1]), without.predict(SIZES[:-1]))
+    assert (curve.held_sizes.tolist(), curve.held_values.tolist()) == ([10000], [values[0, -1]])
+    assert not len(without.held_sizes)
     # Where no three sizes have several, all are fitted, and there is no band.
     values[1:, 2:] = np.nan
     value, low, high = fit_curve(SIZES, values).predict(SIZES)
     assert np.isfinite(value).all() and np.isnan(low).all() and np.isnan(high).all()
+
+
+def test_what_is_left_out_stands_beside_what_the_curve_says_of_it(make):
+    """10,000 cells are as far as a curve from 1,000 to 5,000 cells is read; beyond, the value stands alone."""
+    for largest, read in ((10000, True), (15000, False)):
+        sizes = np.array([1000, 2000, 5000, largest])
+        scores = curve_scores(make, power, sizes=sizes)
+        scores = scores[(scores["n_cells"] < 10000) | (scores["replicate"] == 0)]
+        (series,) = fit_all(usable_units(scores, None, METRICS), "cells", METRICS)
+        (row,) = curve_table([series]).to_dict("records")
+        assert (row["largest"], row["held_size"]) == (5000, sizes[-1])
+        assert row["held_value"] == scores.loc[scores["n_cells"] == sizes[-1], "value"].item()
+        said = [row["held_fit"], row["held_low"], row["held_high"]]
+        if read:
+            assert said == [part[0] for part in series.curve.predict(10000)] and said[1] < said[0] < said[2]
+        else:
+            assert np.isnan(said).all()
+        (complete,) = curve_table(fit_all(usable_units(scores[scores["n_cells"] < 10000], None, METRICS))).to_dict(
+            "records"
+        )
+        assert np.isnan([complete[name] for name in complete if name.startswith("held_")]).all()
 
 
 def test_coverage_of_plateau_and_cells():
