@@ -110,13 +110,14 @@ def _statistics(options: argparse.Namespace) -> None:
 
 
 def _umaps(options: argparse.Namespace) -> None:
-    from benchmarks.umaps import compute_umaps
+    from benchmarks.umaps import compute_umaps, not_drawn
 
     folder = Path(options.study_dir)
     check_results(folder)
-    table = compute_umaps(
-        read_table(folder / "runs.parquet"), Path(options.results_dir), options.max_embeddings, options.max_observations
-    )
+    runs = read_table(folder / "runs.parquet")
+    table = compute_umaps(runs, Path(options.results_dir), options.max_embeddings, options.max_observations)
+    for design in not_drawn(runs, table):
+        print(f"UMAPs: {design} not drawn; raise umaps.max_embeddings ({options.max_embeddings})")
     write_table(folder / "umaps.parquet", table)
 
 

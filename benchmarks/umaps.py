@@ -36,7 +36,9 @@ def choose_runs(runs: pd.DataFrame, max_embeddings: int | None = None) -> pd.Dat
     fraction alone, beside the largest: what more cells do. When `max_embeddings` allows only some designs, fractions
     far apart are taken first (lowest, highest, then between), data sets in turn; the first design is always drawn.
     """
-    ok = runs[(runs["status"] == "ok") & runs["embedding"].notna()]
+    ok = runs[runs["status"] == "ok"]
+    if "embedding" in ok:
+        ok = ok[ok["embedding"].notna()]
     chosen = []
     for _, part in ok.groupby("dataset", sort=True):
         smallest, largest = part["n_cells"].min(), part["n_cells"].max()
@@ -59,6 +61,31 @@ def choose_runs(runs: pd.DataFrame, max_embeddings: int | None = None) -> pd.Dat
         return ok.iloc[:0]
     order = ["dataset", "n_cells", "unpaired_fraction", "model", "variant"]
     return pd.concat(kept).sort_values(order, ignore_index=True)
+
+
+def not_drawn(runs: pd.DataFrame, drawn: pd.DataFrame) -> tuple[str, ...]:
+    """Designs that :func:`choose_runs` would draw if it had no limit and that are not among those `drawn`.
+
+    Parameters
+    ----------
+    runs
+        One row a run, as for :func:`choose_runs`.
+    drawn
+        Rows with ``dataset``, ``n_cells`` and ``unpaired_fraction``: runs, or the table of UMAPs.
+
+    Returns
+    -------
+    tuple of str
+        Such as ``snare_mouse_cortex, 500 cells, 0 % unpaired (11 embeddings)``.
+    """
+    design = ["dataset", "n_cells", "unpaired_fraction"]
+    there = set(drawn[design].drop_duplicates().itertuples(index=False, name=None))
+    counts = choose_runs(runs).groupby(design, sort=True).size()
+    return tuple(
+        f"{dataset}, {n_cells:,.0f} cells, {100 * fraction:g} % unpaired ({count} embedding{'s' * (count > 1)})"
+        for (dataset, n_cells, fraction), count in counts.items()
+        if (dataset, n_cells, fraction) not in there
+    )
 
 
 def _fractions(runs: pd.DataFrame, size: float) -> list:

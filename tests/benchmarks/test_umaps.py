@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.formats import Embedding, Multimodal, write_embedding, write_h5mu
-from benchmarks.umaps import COLUMNS, choose_runs, compute_umaps, layout
+from benchmarks.umaps import COLUMNS, choose_runs, compute_umaps, layout, not_drawn
 
 
 def run_rows(**fixed) -> list[dict]:
@@ -48,6 +48,13 @@ def test_the_smallest_size_is_drawn_at_the_lowest_fraction_alone():
     assert drawn == [[50, 0.25], [100, 0.25], [100, 0.75]]
     # Of two, what more cells do is shown rather than another fraction.
     assert choose_runs(pd.DataFrame(rows), 2)["n_cells"].tolist() == [50, 100]
+
+
+def test_designs_for_which_there_is_no_place_are_named():
+    rows = [row for size in (50, 1000) for model in "xy" for row in run_rows(n_cells=size, model=model, variant=model)]
+    runs = pd.DataFrame(rows)
+    assert not_drawn(runs, choose_runs(runs)) == not_drawn(runs, choose_runs(runs, 4)) == ()
+    assert not_drawn(runs, choose_runs(runs, 3)) == ("d, 50 cells, 0 % unpaired (2 embeddings)",)
 
 
 def test_few_pictures_show_fractions_far_apart_and_whole_designs():

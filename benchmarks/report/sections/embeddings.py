@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.report.section import Section, codes, render
 from benchmarks.report.study import Study
+from benchmarks.umaps import not_drawn
 
 STEPS = 4095
 """Coordinates are rounded to this many steps: finer than any screen shows, and two bytes each."""
@@ -32,7 +33,7 @@ def section(study: Study) -> Section:
     return Section(
         "embeddings",
         "Embeddings",
-        render("embeddings.html.j2", empty=False),
+        render("embeddings.html.j2", empty=False, not_drawn=not_drawn(study.runs, study.umaps)),
         {"designs": designs, "labels": LABELS},
         "embeddings.js",
     )
