@@ -360,6 +360,16 @@ def at_common_levels(table: pd.DataFrame, axis: str) -> pd.DataFrame:
     return table[~two | enough.notna()]
 
 
+def without(table: pd.DataFrame, axis: str) -> str:
+    """What :func:`at_common_levels` leaves out, to be said after what is compared; empty where it is nothing."""
+    kept = at_common_levels(table, axis)
+    gone = sorted(set(table[axis].unique()) - set(kept[axis].unique()))
+    if not gone:
+        return ""
+    levels = ", ".join(f"{level:,.0f}" if axis == "n_cells" else f"{100 * level:g} %" for level in gone)
+    return f" (without {levels} {'cells' if axis == 'n_cells' else 'unpaired'}, which fewer than {MINIMUM} blocks have)"
+
+
 def changes(table: pd.DataFrame, axis: str, column: str = "value", span: float = 0.0) -> np.ndarray:
     """:func:`change` of every block that has one, over :func:`at_common_levels`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from benchmarks.claims.evidence import Evidence, changes
+from benchmarks.claims.evidence import Evidence, changes, without
 from benchmarks.claims.judgement import Finding, attempt, beyond
 from benchmarks.claims.keys import Key
 
@@ -19,7 +19,8 @@ def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[F
         label = f"{model} along {test['along']}, {metric}"
 
         def measure(model=model, label=label) -> Finding:
-            return beyond(label, changes(evidence.along(model, metric, test["along"]), test["along"]), test["margin"])
+            table = evidence.along(model, metric, test["along"])
+            return beyond(label + without(table, test["along"]), changes(table, test["along"]), test["margin"])
 
         result.append(attempt(label, measure))
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from benchmarks.claims.evidence import Evidence, changes
+from benchmarks.claims.evidence import Evidence, changes, without
 from benchmarks.claims.judgement import Finding, attempt, within
 from benchmarks.claims.keys import Key
 
@@ -29,7 +29,8 @@ def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[F
 
         def measure(model=model, label=label) -> Finding:
             table = evidence.along(model, metric, test["along"])
-            return within(label, changes(table, test["along"], span=test["span"]), test["margin"])
+            said = label + without(table, test["along"])
+            return within(said, changes(table, test["along"], span=test["span"]), test["margin"])
 
         result.append(attempt(label, measure))
     return result

@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from benchmarks.claims.evidence import Evidence, at_common_levels, change, changes, paired
+from benchmarks.claims.evidence import Evidence, at_common_levels, change, changes, paired, without
 from benchmarks.claims.judgement import Finding, NotTestable, above, attempt
 from benchmarks.claims.keys import Key, Wrong
 
@@ -38,11 +38,12 @@ def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[F
 
         def measure(other=other, label=label) -> Finding:
             table = paired(*(evidence.along(name, metric, along) for name in (test["model"], other)))
+            said = label + without(table, along)
             if what == "dependence":
-                return above(label, _differences_of_sizes(table, along))
+                return above(said, _differences_of_sizes(table, along))
             # The slope is linear in the values, so that the slope of differences is the difference of slopes.
             table["value"] = table["value_first"] - table["value_second"]
-            return above(label, changes(table, along))
+            return above(said, changes(table, along))
 
         result.append(attempt(label, measure))
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from benchmarks.claims.evidence import Evidence, changes
+from benchmarks.claims.evidence import Evidence, changes, without
 from benchmarks.claims.judgement import Finding, above, attempt
 from benchmarks.claims.keys import Key
 
@@ -24,7 +24,8 @@ def findings(test: Mapping[str, Any], evidence: Evidence, metric: str) -> list[F
         label = f"{model} along {test['along']}, {metric}"
 
         def measure(model=model, label=label) -> Finding:
-            return above(label, sign * changes(evidence.along(model, metric, test["along"]), test["along"]))
+            table = evidence.along(model, metric, test["along"])
+            return above(label + without(table, test["along"]), sign * changes(table, test["along"]))
 
         result.append(attempt(label, measure))
     return result

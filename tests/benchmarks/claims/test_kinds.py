@@ -387,7 +387,10 @@ def test_a_size_that_few_replicates_have_does_not_count(kind, test, scores, make
     some = data[(data["n_cells"] < 8000) | (data["replicate"] < 2)]
     expected = verdict(one, whole)
     assert expected["n_blocks"] == 6 and abs(expected["effect"]) < 0.2
-    assert verdict(one, some)[["verdict", "effect", "n_blocks"]].equals(expected[["verdict", "effect", "n_blocks"]])
+    row = verdict(one, some)
+    assert row[["verdict", "effect", "n_blocks"]].equals(expected[["verdict", "effect", "n_blocks"]])
+    said = "(without 8,000 cells, which fewer than 5 blocks have)"
+    assert said in row["decided_by"] and said not in expected["decided_by"]
     assert abs(verdict(one, data)["effect"]) > 0.2
     # Where no two sizes have five replicates, nothing is left out, and there are too few.
     few = verdict(one, some[some["replicate"] < 4])
