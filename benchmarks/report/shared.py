@@ -49,7 +49,12 @@ def shared_data(study: Study) -> dict[str, Any]:
         ],
         "metrics": metrics,
         "conditions": [
-            {"dataset": str(row.dataset), "cells": _plain(row.n_cells), "fraction": _plain(row.unpaired_fraction)}
+            {
+                "dataset": str(row.dataset),
+                "cells": _plain(row.n_cells),
+                "fraction": _plain(row.unpaired_fraction),
+                "replicates": int(row.replicates),
+            }
             for row in study.conditions.itertuples(index=False)
         ],
         "scores": scores,

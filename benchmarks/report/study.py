@@ -133,9 +133,11 @@ class Study:
 
     @cached_property
     def conditions(self) -> pd.DataFrame:
-        """Conditions that occur, sorted; one row each."""
-        both = pd.concat([self.scores[list(CONDITION)], self.runs[list(CONDITION)]]).drop_duplicates()
-        return both.sort_values(list(CONDITION), ignore_index=True)
+        """Conditions that occur, sorted; one row each, with how many ``replicates`` it has."""
+        columns = [*CONDITION, "replicate"]
+        both = pd.concat([self.scores[columns], self.runs[columns]])
+        counts = both.groupby(list(CONDITION), dropna=False, sort=True)["replicate"].nunique()
+        return counts.rename("replicates").reset_index()
 
     def variant_numbers(self, table: pd.DataFrame) -> np.ndarray:
         """Row of :attr:`variants` for each row of `table`."""

@@ -88,6 +88,9 @@ def rank_over_blocks(
     condition of a replicate still lacks one. Replicates of one data set are blocks; the result is about other
     subsamples of these data sets, not about other tissues.
 
+    Data sets to which other models apply (RNA with accessibility, RNA with protein) are ranked apart: in one table
+    only those models would be left that take them all.
+
     Parameters
     ----------
     scores, runs, metrics
@@ -100,13 +103,18 @@ def rank_over_blocks(
     Returns
     -------
     pandas.DataFrame
-        One row a (`by`, metric, ranked variant), best first: ``mean_rank``, ``n_blocks``, ``n_models``,
+        One row a (`by`, ``datasets``, metric, ranked variant), best first: ``datasets`` (names of those ranked over,
+        to which the same variants apply), ``mean_rank``, ``n_blocks``, ``n_models``,
         ``friedman_p``, ``critical_difference``, ``rank_low``, ``rank_high`` (ranks that the critical difference
         leaves open; all of them where Friedman's test does not reject), ``cliques`` (numbers of the bars that the
         variant lies under), ``left_out`` (variants that were planned and lack too much, those without any value too).
     """
     metrics = metric_declarations(metrics)
+    kinds = _alike(scores)
+    scores = scores.assign(datasets=_looked_up(scores, kinds))
     units = usable_units(scores, runs, metrics)
+    units = units.assign(datasets=_looked_up(units, kinds))
+    by = [*by, "datasets"]
     names = [*by, "metric", *VARIANT, "mean_rank", "n_blocks", "n_models", "friedman_p", "critical_difference",
              "rank_low", "rank_high", "cliques", "left_out"]  # fmt: skip
     planned = _planned(scores, [*by, "metric"])
@@ -145,6 +153,20 @@ def rank_over_blocks(
                 }
             )  # fmt: skip
     return pd.DataFrame(rows, columns=names)
+
+
+def _alike(scores: pd.DataFrame) -> dict[tuple, str]:
+    """Of each (study, data set) the data sets of that study to which the same variants apply, as names with commas."""
+    applying = _planned(scores, ["study", "dataset"])
+    alike: dict[tuple, list] = {}
+    for (study, dataset), variants in sorted(applying.items(), key=lambda item: str(item[0])):
+        alike.setdefault((study, frozenset(variants)), []).append(dataset)
+    return {key: ", ".join(map(str, alike[key[0], frozenset(variants)])) for key, variants in applying.items()}
+
+
+def _looked_up(table: pd.DataFrame, kinds: Mapping[tuple, str]) -> list[str]:
+    """The entry of :func:`_alike` of each row; the data set's own name where it has controls alone."""
+    return [kinds.get(key, str(key[1])) for key in zip(table["study"], table["dataset"])]
 
 
 def _planned(scores: pd.DataFrame, by: list[str]) -> dict[tuple, set[tuple]]:

@@ -71,14 +71,17 @@ const MosaicBench = (() => {
   const nearest = (values, wanted) => values.reduce((best, value) => (Math.abs((value ?? 1e12) - (wanted ?? 1e12)) < Math.abs((best ?? 1e12) - (wanted ?? 1e12)) ? value : best), values[0]);
   const conditionOf = (dataset, size, fraction) => shared.conditions.findIndex((item) => item.dataset === dataset && item.cells === size && item.fraction === fraction);
 
-  // One condition for the whole page: selectors in several sections move together. It starts at the largest size, half unpaired.
+  // One condition for the whole page: selectors in several sections move together. It starts at the largest of the sizes with the most
+  // replicates (one that is run once ranks nothing), half unpaired.
   // Shown first is the data set with the most sizes, then the most designs: it has the most to say.
   const richness = (dataset) => [sizes(dataset).length, shared.conditions.filter((item) => item.dataset === dataset).length];
   const richer = (one, other) => one[0] > other[0] || (one[0] === other[0] && one[1] > other[1]);
   const richest = datasets.reduce((best, dataset) => (richer(richness(dataset), richness(best)) ? dataset : best), datasets[0]);
   const state = { dataset: richest, cells: null, fraction: null };
   if (datasets.length) {
-    state.cells = sizes(state.dataset).at(-1);
+    const replicates = (size) => Math.max(...shared.conditions.filter((item) => item.dataset === state.dataset && item.cells === size).map((item) => item.replicates));
+    const most = Math.max(...sizes(state.dataset).map(replicates));
+    state.cells = sizes(state.dataset).filter((size) => replicates(size) === most).at(-1);
     state.fraction = nearest(fractions(state.dataset, state.cells), 0.5);
   }
   function choose(change) {

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.report.section import Section, numbers, render
 from benchmarks.report.shared import metric_title
@@ -54,21 +55,27 @@ def section(study: Study) -> Section:
     return Section("ranking", "Ranking", html, {"rows": rows, "groups": groups, "alpha": ALPHA}, "ranking.js")
 
 
-def mean_ranks(study: Study) -> dict[str, Any] | None:
-    """Mean ranks as a table of models by metrics, best models first, with the tests; ``None`` if there are none.
+def mean_ranks(study: Study) -> list[dict[str, Any]]:
+    """Mean ranks as tables of models by metrics, best models first, with the tests; empty if there are none.
 
     Returns
     -------
-    dict
-        ``columns``: one a metric, with ``title``, ``p`` and ``difference`` (texts) and ``blocks``; ``rows``: one a
-        model, with ``label`` and ``cells``, each ``None`` (not ranked) or ``mean``, ``ranks`` (the range in words),
-        ``letters`` (models with one in common are not told apart) and ``first`` (whether the critical difference
-        leaves the first rank open to it and not to all); ``left_out``: models and the metrics on which they are.
+    list of dict
+        One for the data sets to which the same models apply, with ``datasets`` (their names); ``columns``: one a
+        metric, with ``title``, ``p`` and ``difference`` (texts) and ``blocks``; ``rows``: one a model, with ``label``
+        and ``cells``, each ``None`` (not ranked) or ``mean``, ``ranks`` (the range in words), ``letters`` (models with
+        one in common are not told apart) and ``first`` (whether the critical difference leaves the first rank open to
+        it and not to all); ``left_out``: models and the metrics on which they are.
     """
     table = study.mean_ranks
     if table.empty:
-        return None
+        return []
     table = table.assign(label=study.labels(table))
+    return [_mean_ranks(study, part) for _, part in table.groupby("datasets", sort=True)]
+
+
+def _mean_ranks(study: Study, table: pd.DataFrame) -> dict[str, Any]:
+    """One of :func:`mean_ranks`."""
     names = [name for name in study.main_metrics if name in set(table["metric"])]
     columns, cells, left_out = [], {}, {}
     for name in names:
@@ -99,7 +106,7 @@ def mean_ranks(study: Study) -> dict[str, Any] | None:
         f"{models} ({'all metrics' if len(titles) == len(names) else ', '.join(titles)})"
         for models, titles in left_out.items()
     ]
-    return {"columns": columns, "rows": rows, "left_out": said}
+    return {"datasets": table["datasets"].iloc[0], "columns": columns, "rows": rows, "left_out": said}
 
 
 def p_text(p: float) -> str:

@@ -441,6 +441,9 @@ def test_a_size_with_one_replicate_is_an_open_circle(browser, fictitious_metrics
     browser.get(path.as_uri())
     charts = browser.find_elements("css selector", "#advice [data-curves] svg")
     labels = [chart.get_attribute("aria-label") for chart in charts]
+    # The page starts where the replicates can tell something.
+    shown = "return [...document.querySelectorAll('#ranking select')].map(item => item.selectedOptions[0].text)"
+    assert "2,000" in browser.execute_script(shown)
     # Of one model the tables have no value there.
     held = sum("not fitted to 4000 cells" in label for label in labels)
     assert held == len(charts) - 1 > 3

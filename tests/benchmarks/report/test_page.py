@@ -93,7 +93,8 @@ def test_the_table_holds_every_model_and_metric_of_every_condition(html, fictiti
         for i in range(len(scores["metric"]))
         if shared["metrics"][scores["metric"][i]]["name"] == "nmi_leiden"
         and shared["variants"][scores["variant"][i]]["label"] == "pca"
-        and shared["conditions"][scores["condition"][i]] == {"dataset": "bmmc_multiome", "cells": 1000, "fraction": 0.5}
+        and shared["conditions"][scores["condition"][i]]
+        == {"dataset": "bmmc_multiome", "cells": 1000, "fraction": 0.5, "replicates": 5}
     )
     own = study.scores.query(
         "metric == 'nmi_leiden' and variant == 'pca' and dataset == 'bmmc_multiome' and n_cells == 1000 and unpaired_fraction == 0.5"
@@ -323,7 +324,7 @@ def test_real_declarations_serve_too(small):
 
 def test_mean_ranks_stand_in_the_ranking_with_their_test(fictitious_study, fictitious_metrics):
     study = read_study(fictitious_study, fictitious_metrics)
-    made = mean_ranks(study)
+    (made,) = mean_ranks(study)
     names = [column["title"] for column in made["columns"]]
     assert names[:2] == ["NMI (Leiden)", "ARI (Leiden)"] and "Spearman, RNA" not in names
     own = study.mean_ranks.query("metric == 'nmi_leiden'").set_index("variant")

@@ -98,6 +98,25 @@ def test_an_incomplete_model_is_left_out_and_named(make):
     assert len(table) == 3 and (table["n_blocks"] == 12).all() and (table["left_out"] == "").all()
 
 
+def test_data_sets_to_which_other_models_apply_are_ranked_apart(make):
+    """Two Multiome data sets and one of CITE-seq: each kind keeps the models that take it alone."""
+    both = {"a": 0.5, "b": 0.6}
+    multiome = block_scores(make, {**both, "peaks": 0.7, "proteins": 0.8, "random": 0.1}, 6, datasets=("m", "n"))
+    cite = block_scores(make, {**both, "peaks": 0.7, "proteins": 0.8, "random": 0.1}, 6, datasets=("c",))
+    for scores, model in ((multiome, "proteins"), (cite, "peaks")):
+        never = scores["model"] == model
+        scores.loc[never, ["value", "status", "reason"]] = np.nan, "not_applicable", "why"
+    table = rank_over_blocks(pd.concat([multiome, cite], ignore_index=True), None, make.metrics)
+    ranked = {key: part["model"].tolist() for key, part in table.groupby("datasets")}
+    assert ranked == {"m, n": ["peaks", "b", "a"], "c": ["proteins", "b", "a"]}
+    assert dict(table.groupby("datasets")["n_blocks"].first()) == {"m, n": 12, "c": 6}
+    assert (table["left_out"] == "").all()
+    pd.testing.assert_frame_equal(
+        rank_over_blocks(multiome, None, make.metrics),
+        table[table["datasets"] == "m, n"].reset_index(drop=True),
+    )
+
+
 def test_a_model_that_failed_everywhere_is_named(make):
     scores = block_scores(make, {"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.7, "random": 0.1}, 6)
     for model, status in (("c", "missing"), ("d", "not_applicable"), ("random", "missing")):
