@@ -40,10 +40,15 @@ def main() -> None:
     options.add_argument("--rate", type=float, default=0.003, help="learning rate of both")
     options.add_argument("--warm-up", type=int, default=20, help="epochs in which the KL term rises, of both")
     options.add_argument("--cells", type=int, default=1000, help="simulated cells")
+    options.add_argument("--top-peaks", type=float, help="share of the peaks of real data, those with the most counts")
     options = options.parse_args()
     torch.set_num_threads(1)
     made = side_by_side.designs(
-        options.data or ["bmmc_multiome", "simulated"], options.unpaired, tuple(options.modalities), options.cells
+        options.data or ["bmmc_multiome", "simulated"],
+        options.unpaired,
+        tuple(options.modalities),
+        options.cells,
+        top_peaks=options.top_peaks,
     )
     ours = {"epochs": options.epochs, "patience": options.epochs, "learning_rate": options.rate}
     ours |= {"kl_warmup_epochs": options.warm_up, **options.ours}

@@ -36,10 +36,12 @@ def designs(
     modalities: tuple[str, ...] = ("rna", "atac"),
     n_cells: int = 1000,
     n_real_cells: int | None = None,
+    top_peaks: float | None = None,
 ):
     """Name -> (visible, truth); ``simulated`` or an entry of ``config/datasets.yaml`` (MOSAICBENCH_DATA_DIR).
 
-    Of the latter all cells, or a subsample of `n_real_cells`.
+    Of the latter all cells, or a subsample of `n_real_cells`, and all peaks, or a share `top_peaks` of those with the
+    most counts.
     """
     from benchmarks.datasets.prepare import prepare
     from benchmarks.datasets.registry import get_entry, load_registry
@@ -60,7 +62,8 @@ def designs(
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "data.h5mu"
             prepare(entry, os.environ.get("MOSAICBENCH_DATA_DIR"), file, Path(folder) / "summary.json", False)
-            spec = DesignSpec(name, modalities, n_cells=n_real_cells, unpaired_fraction=unpaired)
+            features = {"atac": {"top_fraction": top_peaks}} if top_peaks else {}
+            spec = DesignSpec(name, modalities, n_cells=n_real_cells, unpaired_fraction=unpaired, features=features)
             made[name] = make_design_from_file(file, spec)
     return made
 
