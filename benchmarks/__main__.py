@@ -117,7 +117,7 @@ def _umaps(options: argparse.Namespace) -> None:
     runs = read_table(folder / "runs.parquet")
     table = compute_umaps(runs, Path(options.results_dir), options.max_embeddings, options.max_observations)
     for design in not_drawn(runs, table):
-        print(f"UMAPs: {design} not drawn; raise umaps.max_embeddings ({options.max_embeddings})")
+        print(f"UMAPs: {design} not drawn; raise umaps.max_embeddings ({options.max_embeddings})", file=sys.stderr)
     write_table(folder / "umaps.parquet", table)
 
 
