@@ -309,7 +309,7 @@ def _at(surface: Surface, n: float, fraction: float, lower: bool) -> dict:
         (less,), (more,) = intervals(needed, fits.probabilities, fits.fewest)
         row |= {"replacement": float(needed[0]), "replacement_low": less, "replacement_high": more}
     if np.isnan(low):
-        verdict = "one replicate: no interval"
+        verdict = "fewer than three replicates: no interval"
     elif high < 0:
         verdict = "unpaired cells harm the score"
     elif low > 1:

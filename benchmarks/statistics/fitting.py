@@ -17,6 +17,10 @@ import numpy as np
 
 from benchmarks.statistics.intervals import LEVEL, expanded_tail, resampling_weights
 
+LEAST = 3
+"""Fits to fewer replicates have no interval: all samples of two replicates lie between them, and so does the truth in
+half of the cases, whatever the noise."""
+
 N_DRAWS = 1000
 """Bootstrap samples of a fit, where they are drawn and not enumerated."""
 
@@ -108,7 +112,7 @@ class Fits:
         Number of replicates with a value.
     fewest
         Number of values of the design that has the fewest. Intervals go by it: what few replicates have varies too
-        little between samples.
+        little between samples. 1, which is no interval, with fewer than :data:`LEAST` replicates.
     """
 
     probabilities: np.ndarray
@@ -287,6 +291,7 @@ def fit(values: np.ndarray, prepared: Sequence[Prepared]) -> Fits:
         all_shapes[mine] = shapes[mine]
         all_coefficients[mine, : coefficients.shape[1]] = coefficients[mine]
     all_coefficients[:, 0] += centre
+    n_replicates = int(present.any(axis=1).sum())
     return Fits(
         probabilities=probabilities / probabilities.sum() if probabilities.sum() else probabilities,
         form=chosen,
@@ -297,8 +302,8 @@ def fit(values: np.ndarray, prepared: Sequence[Prepared]) -> Fits:
         within=float(spread[0]),
         total=float(np.sum(filled**2)),
         n_values=n,
-        n_replicates=int(present.any(axis=1).sum()),
-        fewest=int(counts.min()),
+        n_replicates=n_replicates,
+        fewest=int(counts.min()) if n_replicates >= LEAST else 1,
     )
 
 

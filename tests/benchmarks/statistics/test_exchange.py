@@ -172,12 +172,11 @@ def test_the_table_says_what_it_cannot(make):
     scores = exchange_scores(make, worth(0.3))
     one = exchange(scores[scores["unpaired_fraction"] == 0], None, make.metrics)
     assert one["status"].tolist() == ["not fitted"]
-    single = exchange(scores[scores["replicate"] == 0], None, make.metrics)
-    assert (
-        single["worth"].notna().all()
-        and single["worth_low"].isna().all()
-        and set(single["verdict"]) == {"one replicate: no interval"}
-    )
+    for replicates in (1, 2):
+        few = exchange(scores[scores["replicate"] < replicates], None, make.metrics)
+        assert few["worth"].notna().all() and few["worth_low"].isna().all() and few["replacement_high"].isna().all()
+        assert set(few["verdict"]) == {"fewer than three replicates: no interval"}
+    assert exchange(scores[scores["replicate"] < 3], None, make.metrics)["worth_low"].notna().all()
 
 
 def test_order_of_rows_does_not_matter(make):

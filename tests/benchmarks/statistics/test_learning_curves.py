@@ -167,10 +167,12 @@ def test_too_few_sizes_or_values(make):
     assert table["status"].tolist() == ["not fitted"] and "2 sizes" in table["reason"][0] and plateaus.empty
 
 
-def test_one_replicate_has_a_curve_and_no_interval():
-    curve = fit_curve(SIZES, replicated(power, 0.001, 1))
-    value, low, high = curve.predict(np.array([1000.0]))
-    assert np.isfinite(value).all() and np.isnan([low, high]).all()
+def test_fewer_than_three_replicates_have_a_curve_and_no_interval():
+    """Between two replicates, which are all that samples of them reach, the truth lies in half of the cases."""
+    for replicates in (1, 2, 3):
+        curve = fit_curve(SIZES, replicated(power, 0.001, replicates))
+        value, low, high = curve.predict(np.array([1000.0]))
+        assert np.isfinite(value).all() and np.isnan([low, high]).all() == (replicates < 3)
 
 
 def test_intervals_by_hand():
