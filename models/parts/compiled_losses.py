@@ -7,7 +7,15 @@ import torch
 from models.parts import loss_kernels
 from models.parts.counts import SparseRows
 from models.parts.likelihoods import rising_factorial_tables
-from models.parts.products import product
+from models.parts.products import by_onednn, product, product_over_rows
+
+
+def chunk_size(n_rows: int) -> int:
+    """Features handled at a time: so many that their logits, 0.5 MiB, stay in a processor's caches.
+
+    All of them where oneDNN multiplies, each product of which has a cost of its own.
+    """
+    return max(64, 2 ** (21 if by_onednn() else 17) // max(n_rows, 1))
 
 
 def factored_bernoulli(
@@ -29,7 +37,8 @@ def factored_bernoulli(
     row_loss, by_factor = torch.zeros(2, counts.n_rows, dtype=torch.float64).unbind()
     by_bias, by_region = torch.empty_like(bias), torch.empty_like(region)
     hidden_t = hidden.t().contiguous()
-    by_weight, by_hidden = [], torch.zeros_like(hidden_t)
+    by_weight = torch.empty_like(weight) if chunk < n_features else None
+    by_hidden = torch.zeros_like(hidden_t)
     for start in range(0, n_features, chunk):
         part = slice(start, min(start + chunk, n_features))
         logits = product(weight[part], hidden)
@@ -47,12 +56,12 @@ def factored_bernoulli(
             by_region[part].numpy(),
         )
         if needs:
-            by_weight.append(product(logits, hidden_t))
-            by_hidden += product(weight[part].t().contiguous(), logits.t())
+            made = product(logits, hidden_t, out=None if by_weight is None else by_weight[part])
+            by_hidden += product_over_rows(weight[part], logits)
     row_loss = row_loss.to(hidden.dtype)
     if not needs:
         return row_loss, ()
-    by_weight = by_weight[0] if len(by_weight) == 1 else torch.cat(by_weight)
+    by_weight = made if by_weight is None else by_weight
     by_factor = by_factor.to(hidden.dtype).mul_(row_weights)
     return row_loss, (by_hidden.t(), by_weight, by_bias, by_factor, by_region.mul_(1 - region))
 
@@ -107,8 +116,8 @@ def zero_inflated_negative_binomial(
         by_scale_bias.numpy(),
     )
     hidden_t = hidden.t().contiguous()
-    by_hidden = product(scale_weight.t().contiguous(), by_scale.t())
-    by_hidden += product(gate_weight.t().contiguous(), gate.t())
+    by_hidden = product_over_rows(scale_weight, by_scale)
+    by_hidden += product_over_rows(gate_weight, gate)
     return row_loss, (
         by_hidden.t(),
         product(by_scale, hidden_t),

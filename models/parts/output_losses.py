@@ -143,9 +143,10 @@ def factored_bernoulli_loss(
         The weighted sum over the rows (differentiable), and the loss of each row (not differentiable).
     """
     compiled = _on_processor(hidden) if compiled is None else compiled
-    if chunk is None:
-        elements = 2**21 if compiled else 2**17 if hidden.device.type == "cpu" else 2**25
-        chunk = max(64, elements // max(counts.n_rows, 1))
+    if chunk is None and compiled:
+        chunk = compiled_losses.chunk_size(counts.n_rows)
+    elif chunk is None:
+        chunk = max(64, (2**17 if hidden.device.type == "cpu" else 2**25) // max(counts.n_rows, 1))
     return _FactoredBernoulli.apply(
         hidden,
         output.weight,

@@ -17,8 +17,9 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(context, weight: torch.Tensor, rows: SparseRows) -> torch.Tensor:
         context.rows = rows
+        # Detached: embedding_bag prepares for a gradient of its own wherever its weight needs one.
         return functional.embedding_bag(
-            rows.columns, weight, rows.offsets[:-1], mode="sum", per_sample_weights=rows.values
+            rows.columns, weight.detach(), rows.offsets[:-1], mode="sum", per_sample_weights=rows.values
         )
 
     @staticmethod

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -112,8 +113,11 @@ def compare(ways: Mapping[str, Embedder], made: Mapping[str, tuple], seeds: int,
                         raise
                     failed[way].append(f"seed {seed}: {str(error).splitlines()[0][:80]}")
                     continue
-                for metric, value in scores(embedding, truth).items():
+                scored = scores(embedding, truth)
+                for metric, value in scored.items():
                     found[way].setdefault(metric, []).append(value)
+                told = ", ".join(f"{METRICS[metric]} {scored[metric]:.3f}" for metric in METRICS if metric in scored)
+                print(f"{name}, seed {seed}, {way}: {told}", file=sys.stderr, flush=True)
         print(f"\n{name}{label}, {seeds} seeds\n")
         shown = [metric for metric in METRICS if any(metric in values for values in found.values())]
         print("| | " + " | ".join(METRICS[metric] for metric in shown) + " |")
