@@ -22,7 +22,7 @@ from benchmarks.statistics.learning_curves import (
     plateau_table,
     references,
 )
-from benchmarks.statistics.units import usable_units
+from benchmarks.statistics.units import comparable_units, usable_units
 
 TOLERANCE = 0.05
 """Tolerance of the sentence about the plateau."""
@@ -84,7 +84,7 @@ def advise(
         scores = scores[scores["metric"].isin(list(names))]
     units = usable_units(scores, runs, metrics)
     series = [item for axis in TOPICS for item in fit_all(units, axis, metrics)]
-    surfaces = fit_surfaces(units)
+    surfaces = fit_surfaces(comparable_units(scores, runs, metrics, units))
     tables = {
         "learning_curves": curve_table(series),
         "plateaus": plateau_table(series, references(scores, metrics)),

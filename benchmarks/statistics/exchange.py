@@ -28,7 +28,7 @@ from benchmarks.errors import InputError
 from benchmarks.statistics.fitting import Fits, Form, Prepared, fit, intervals, lack_of_fit, prepare
 from benchmarks.statistics.keys import VARIANT, metric_declarations
 from benchmarks.statistics.learning_curves import MINIMUM_SIZES, REACH, SERIES, position
-from benchmarks.statistics.units import usable_units
+from benchmarks.statistics.units import MEASURED, comparable_units, usable_units
 
 FORMS = ("flat", "fraction", "cells", "exchange", "shift", "curved shift")
 """Candidate forms, simplest first."""
@@ -230,10 +230,11 @@ class SurfaceOf:
     lower: bool
     surface: Surface | None
     reason: str
+    scale: str = MEASURED
 
 
 def fit_surfaces(units: pd.DataFrame) -> list[SurfaceOf]:
-    """Fit a surface to every (study, dataset, variant, metric) of :func:`~benchmarks.statistics.units.usable_units`."""
+    """Fit a surface to every (study, dataset, variant, metric) of :func:`~benchmarks.statistics.units.comparable_units`."""
     result = []
     for (study, dataset), block in units.groupby(["study", "dataset"], dropna=False, sort=True):
         replicates = sorted(block["replicate"].unique())
@@ -243,7 +244,7 @@ def fit_surfaces(units: pd.DataFrame) -> list[SurfaceOf]:
             values = np.full((len(replicates), len(designs)), np.nan)
             values[part["replicate"].map(number).to_numpy(), column] = part["value"]
             n, u = (np.array([design[place] for design in designs], dtype=float) for place in (0, 1))
-            own = SurfaceOf(dict(zip(SERIES, (study, dataset, *key))), bool(part["lower"].iloc[0]), None, "")
+            own = SurfaceOf(dict(zip(SERIES, (study, dataset, *key))), bool(part["lower"].iloc[0]), None, "", part["scale"].iloc[0])
             try:
                 own.surface = fit_surface(n, u, values)
             except InputError as error:
@@ -258,8 +259,8 @@ def exchange_table(surfaces: list[SurfaceOf]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        :data:`~benchmarks.statistics.learning_curves.SERIES`, ``status``, ``reason``, ``form``, ``form_share``,
-        ``r2``, ``lack_of_fit_p``; ``n_cells`` and ``unpaired_fraction`` (the measured one nearest to a half) of the
+        :data:`~benchmarks.statistics.learning_curves.SERIES`, ``status``, ``reason``, ``scale`` of the values
+        (:func:`~benchmarks.statistics.units.comparable_units`), ``form``, ``form_share``, ``r2``, ``lack_of_fit_p``; ``n_cells`` and ``unpaired_fraction`` (the measured one nearest to a half) of the
         design at which the rest holds; ``worth`` of an unpaired cell in paired ones with ``worth_low``,
         ``worth_high``, NaN unless at least 95 % of the samples improve with paired cells (``share_defined``);
         ``replacement``: unpaired cells that make half of ``n_cells`` paired cells score as all of them paired, with
@@ -269,13 +270,14 @@ def exchange_table(surfaces: list[SurfaceOf]) -> pd.DataFrame:
     rows = []
     for own in surfaces:
         if own.surface is None:
-            rows.append({**own.key, "status": "not fitted", "reason": own.reason})
+            rows.append({**own.key, "status": "not fitted", "reason": own.reason, "scale": own.scale})
             continue
         surface, fits = own.surface, own.surface.fits
         number = fits.form[0]
         general = {
             "status": "fitted",
             "reason": "",
+            "scale": own.scale,
             "form": surface.form,
             "form_share": float(fits.probabilities[fits.form == number].sum()) if fits.probabilities.any() else np.nan,
             "r2": 1 - (fits.residual + fits.within) / fits.total if fits.total > 0 else np.nan,
@@ -286,7 +288,7 @@ def exchange_table(surfaces: list[SurfaceOf]) -> pd.DataFrame:
         fraction = float(fractions[np.argmin(np.abs(fractions - 0.5))])
         for n in np.unique(surface.sizes):
             rows.append({**own.key, **general, **_at(surface, float(n), fraction, own.lower)})
-    names = [*SERIES, "status", "reason", "form", "form_share", "r2", "lack_of_fit_p", "n_cells", "unpaired_fraction", "worth",
+    names = [*SERIES, "status", "reason", "scale", "form", "form_share", "r2", "lack_of_fit_p", "n_cells", "unpaired_fraction", "worth",
              "worth_low", "worth_high", "share_defined", "replacement", "replacement_low", "replacement_high", "verdict"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
@@ -330,4 +332,5 @@ def exchange(
 ) -> pd.DataFrame:
     """:func:`exchange_table` of a study; parameters as for :func:`benchmarks.statistics.summary.summarise`."""
     metrics = metric_declarations(metrics)
-    return exchange_table(fit_surfaces(usable_units(scores, runs, metrics)))
+    units = usable_units(scores, runs, metrics)
+    return exchange_table(fit_surfaces(comparable_units(scores, runs, metrics, units)))

@@ -74,7 +74,8 @@ MosaicBench.section("advice", (root, data) => {
     return element("figure", { class: "chart" }, element("figcaption", {}, variant.label, element("span", {}, ` ${item.form}`)), svg);
   }
 
-  function contourChart(item, title) {
+  function contourChart(item, metric) {
+    const title = item.scaled ? `${metric}, 0 the random control, 1 the oracle` : metric;
     const variant = shared.variants[item.variant];
     const most = Math.max(...item.paired.map((value, i) => value + item.unpaired[i]));
     const px = place(0, Math.sqrt(most), LEFT + 8, WIDTH - RIGHT - 8), py = place(0, Math.sqrt(most), HEIGHT - BOTTOM, TOP);
@@ -100,7 +101,7 @@ MosaicBench.section("advice", (root, data) => {
     item.paired.forEach((n, i) => {
       svg.append(element("g", {}, element("title", {}, `${short(n)} paired, ${short(item.unpaired[i])} unpaired: ${format(item.means[i])}`), MosaicBench.marker("circle", x(n), y(item.unpaired[i]), 2.4, "#59616b")));
     });
-    return element("figure", { class: "chart" }, element("figcaption", {}, variant.label, element("span", {}, ` ${item.form}`)), svg);
+    return element("figure", { class: "chart" }, element("figcaption", {}, variant.label, element("span", {}, ` ${item.form}${item.scaled ? ", between the controls" : ""}`)), svg);
   }
 
   function table(name, heads, rows, none) {

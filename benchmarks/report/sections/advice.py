@@ -12,6 +12,7 @@ from benchmarks.statistics.advice import TOLERANCE, Advice, advise
 from benchmarks.statistics.exchange import Surface
 from benchmarks.statistics.keys import declared
 from benchmarks.statistics.learning_curves import MINIMUM_SIZES, REACH, SERIES
+from benchmarks.statistics.units import MEASURED
 
 POINTS = 25
 """Points at which a band is drawn."""
@@ -78,7 +79,7 @@ def _surfaces(study: Study, advice: Advice, present: list[str]) -> list[dict[str
         result.append(
             {
                 "dataset": own.key["dataset"], "metric": present.index(own.key["metric"]), "variant": _variant(study, own.key),
-                "form": own.surface.form, "paired": numbers(designs[0], 4), "unpaired": numbers(designs[1], 4),
+                "form": own.surface.form, "scaled": own.scale != MEASURED, "paired": numbers(designs[0], 4), "unpaired": numbers(designs[1], 4),
                 "means": numbers(own.surface.means, 4), "lines": lines,
             }
         )  # fmt: skip

@@ -179,6 +179,28 @@ def test_the_table_says_what_it_cannot(make):
     assert exchange(scores[scores["replicate"] < 3], None, make.metrics)["worth_low"].notna().all()
 
 
+def test_chance_that_falls_with_observations_harms_nobody(make):
+    """NMI of random numbers falls as observations are added; what the model adds to it does not depend on unpaired cells."""
+
+    def chance(paired, unpaired):
+        return 0.8 * (100 / (paired + 2 * unpaired)) ** 0.5
+
+    def truth(paired, unpaired):
+        above = 0.4 - paired**-0.5
+        return chance(paired, unpaired) + above * (1 - chance(paired, unpaired))
+
+    model = exchange_scores(make, truth)
+    raw = exchange(model, None, make.metrics)
+    assert set(raw["scale"]) == {"measured"} and not (raw["worth"] > -1).any()
+    controls = [
+        exchange_scores(make, level, noise=0.0, models=(name,))
+        for name, level in (("random", chance), ("oracle", lambda paired, unpaired: 1.0))
+    ]
+    table = exchange(pd.concat([model, *controls], ignore_index=True), None, make.metrics)
+    assert set(table["model"]) == {"pca"} and set(table["scale"]) == {"between controls"}
+    assert table["worth"].to_numpy() == pytest.approx(0, abs=0.01)
+
+
 def test_order_of_rows_does_not_matter(make):
     scores = exchange_scores(make, worth(0.3), models=("pca", "wnn"))
     pd.testing.assert_frame_equal(
