@@ -244,7 +244,9 @@ def fit_surfaces(units: pd.DataFrame) -> list[SurfaceOf]:
             values = np.full((len(replicates), len(designs)), np.nan)
             values[part["replicate"].map(number).to_numpy(), column] = part["value"]
             n, u = (np.array([design[place] for design in designs], dtype=float) for place in (0, 1))
-            own = SurfaceOf(dict(zip(SERIES, (study, dataset, *key))), bool(part["lower"].iloc[0]), None, "", part["scale"].iloc[0])
+            own = SurfaceOf(
+                dict(zip(SERIES, (study, dataset, *key))), bool(part["lower"].iloc[0]), None, "", part["scale"].iloc[0]
+            )
             try:
                 own.surface = fit_surface(n, u, values)
             except InputError as error:

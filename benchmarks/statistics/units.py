@@ -76,7 +76,11 @@ def comparable_units(
     usable = units["metric"].map(groups).isin(SCALED_BY_CONTROLS).to_numpy() & (
         ~np.isnan(scaled) | units["value"].isna().to_numpy()
     )
-    whole = pd.Series(usable, units.index).groupby([units[name] for name in ("study", "dataset", "metric")]).transform("all")
+    whole = (
+        pd.Series(usable, units.index)
+        .groupby([units[name] for name in ("study", "dataset", "metric")])
+        .transform("all")
+    )
     chosen = whole.to_numpy(bool)
     return units.assign(
         value=np.where(chosen, scaled, units["value"]),
