@@ -27,6 +27,9 @@ from benchmarks.statistics.units import comparable_units, usable_units
 TOLERANCE = 0.05
 """Tolerance of the sentence about the plateau."""
 
+DRIFT = 0.1
+"""What chance does along a curve is said if it is more than this share of what the curve does."""
+
 TOPICS = {"cells": "cells", "paired": "paired cells"}
 """Topic of the sentences about a curve along each axis; the topic ``paired`` is the exchange for unpaired cells."""
 
@@ -85,9 +88,10 @@ def advise(
     units = usable_units(scores, runs, metrics)
     series = [item for axis in TOPICS for item in fit_all(units, axis, metrics)]
     surfaces = fit_surfaces(comparable_units(scores, runs, metrics, units))
+    known = references(scores, metrics)
     tables = {
-        "learning_curves": curve_table(series),
-        "plateaus": plateau_table(series, references(scores, metrics)),
+        "learning_curves": curve_table(series, known),
+        "plateaus": plateau_table(series, known),
         "exchange": exchange_table(surfaces),
         "best": best(scores, runs, metrics, all_series=series),
     }
@@ -128,7 +132,16 @@ def curve_sentence(curve: Mapping, plateau: Mapping | None) -> str:
     """
     if curve["status"] != "fitted" or plateau is None:
         return _not_fitted(curve["reason"], TOPICS[curve["axis"]])
-    return _fitted_sentence(curve, plateau) + _held_sentence(curve)
+    return _fitted_sentence(curve, plateau) + _chance_sentence(curve) + _held_sentence(curve)
+
+
+def _chance_sentence(curve: Mapping) -> str:
+    """What chance does along the curve; nothing where that is little beside what the curve does and how far it is from chance."""
+    first, last = curve["chance_smallest"], curve["chance_largest"]
+    drift, above = abs(last - first), abs(curve["value_largest"] - last)
+    if not drift > max(TOLERANCE * above, DRIFT * abs(curve["gain"])):
+        return ""
+    return f" Chance itself, the random control, {'falls' if last < first else 'rises'} from {text(first)} to {text(last)}."
 
 
 def _held_sentence(curve: Mapping) -> str:

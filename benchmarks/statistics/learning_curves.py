@@ -348,14 +348,21 @@ def _along(known: pd.Series, axis: str) -> dict[tuple, float]:
     return {key: float(value) for key, value in zip(keys, table["value"]) if np.isfinite(value)}
 
 
-def _reference(series: Series, known: Mapping[tuple, float]) -> float | None:
-    """The random control's mean at the largest size of a curve, if it is known (:func:`_along` its axis)."""
-    key = (series.key["study"], series.key["dataset"], series.key["metric"], series.fixed, series.curve.sizes[-1])
+def _reference(series: Series, known: Mapping[tuple, float], place: int = -1) -> float | None:
+    """The random control's mean at a size of a curve, the largest one, if it is known (:func:`_along` its axis)."""
+    key = (series.key["study"], series.key["dataset"], series.key["metric"], series.fixed, series.curve.sizes[place])
     return known.get(key)
 
 
-def curve_table(all_series: list[Series]) -> pd.DataFrame:
+def curve_table(all_series: list[Series], known: pd.Series | None = None) -> pd.DataFrame:
     """One row a curve: form, parameters, goodness of fit and what the sizes changed.
+
+    Parameters
+    ----------
+    all_series
+        Fitted curves.
+    known
+        :func:`references`, for what chance does along the curve.
 
     Returns
     -------
@@ -364,22 +371,27 @@ def curve_table(all_series: list[Series]) -> pd.DataFrame:
         ``not fitted``), ``reason``; ``smallest``, ``largest``, ``n_sizes``, ``n_replicates``; ``form``, ``form_share``
         (share of the bootstrap samples that choose the same), ``aicc_*``; ``exponent`` c, ``amplitude`` b,
         ``plateau`` a with ``plateau_low``, ``plateau_high`` (infinite where samples have none); ``r2`` (share of the
-        variance of all values that the curve explains), ``lack_of_fit_p``; ``gain`` (value at the largest less that at
-        the smallest size) with ``gain_low``, ``gain_high``; ``trend``: ``improves``, ``worsens`` or ``unresolved``;
+        variance of all values that the curve explains), ``lack_of_fit_p``; ``value_largest`` (the curve at the largest size);
+        ``gain`` (that less the curve at the smallest size) with ``gain_low``, ``gain_high``; ``trend``: ``improves``, ``worsens`` or ``unresolved``;
         ``held_size`` and ``held_value``: the largest size with a single replicate, which the fit left out (NaN where
         there is none), with what the curve says there, ``held_fit``, ``held_low``, ``held_high`` (NaN where it is not
-        read so far).
+        read so far); ``chance_smallest``, ``chance_largest``: the random control's means at the two ends, for metrics
+        that it fails (NaN without it): what chance does along the curve is not the model's doing.
     """
     rows = []
+    by_axis = {axis: {} if known is None else _along(known, axis) for axis in AXES}
     for series in all_series:
         row = {**series.key, "axis": series.axis, "fixed": series.fixed, "lower": series.lower}
         row |= {"status": "not fitted" if series.curve is None else "fitted", "reason": series.reason}
         if series.curve is not None:
             row |= _facts(series.curve, series.lower)
+            for name, place in (("chance_smallest", 0), ("chance_largest", -1)):
+                chance = _reference(series, by_axis[series.axis], place)
+                row[name] = np.nan if chance is None else chance
         rows.append(row)
     names = [*SERIES, "axis", "fixed", "lower", "status", "reason", "smallest", "largest", "n_sizes", "n_replicates", "form",
-             "form_share", "exponent", "amplitude", "plateau", "plateau_low", "plateau_high", "r2", "lack_of_fit_p", "gain",
-             "gain_low", "gain_high", "trend", "held_size", "held_value", "held_fit", "held_low", "held_high", "aicc_constant", "aicc_log_linear", "aicc_power_law"]  # fmt: skip
+             "form_share", "exponent", "amplitude", "plateau", "plateau_low", "plateau_high", "r2", "lack_of_fit_p",
+             "value_largest", "gain", "gain_low", "gain_high", "trend", "held_size", "held_value", "held_fit", "held_low", "held_high", "chance_smallest", "chance_largest", "aicc_constant", "aicc_log_linear", "aicc_power_law"]  # fmt: skip
     return pd.DataFrame(rows, columns=names)
 
 
@@ -410,6 +422,7 @@ def _facts(curve: Curve, lower: bool) -> dict:
         "plateau_high": high,
         "r2": 1 - (fits.residual + fits.within) / fits.total if fits.total > 0 else np.nan,
         "lack_of_fit_p": lack_of_fit(fits, len(curve.sizes), n_parameters),
+        "value_largest": float(ends[0, 1]),
         "gain": float(gains[0]),
         "gain_low": gain_low,
         "gain_high": gain_high,
@@ -493,4 +506,5 @@ def learning_curves(
     metrics = metric_declarations(metrics)
     units = usable_units(scores, runs, metrics)
     series = [*fit_all(units, "cells", metrics), *fit_all(units, "paired", metrics)]
-    return curve_table(series), plateau_table(series, references(scores, metrics))
+    known = references(scores, metrics)
+    return curve_table(series, known), plateau_table(series, known)

@@ -19,6 +19,7 @@ CURVE = {
     "axis": "cells", "fixed": 0.5, "status": "fitted", "reason": "", "form": "power law", "form_share": 0.9, "trend": "improves", "smallest": 500.0, "largest": 10000.0,
     "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "plateau": 0.8, "plateau_low": 0.75, "plateau_high": np.inf,
     "held_size": np.nan, "held_value": np.nan, "held_fit": np.nan, "held_low": np.nan, "held_high": np.nan,
+    "value_largest": 0.78, "chance_smallest": np.nan, "chance_largest": np.nan,
 }  # fmt: skip
 PLATEAU = {"tolerance": 0.05, "yardstick": "the plateau itself", "answer": "within the measured sizes", "cells": 5621.0, "cells_low": 3000.0, "cells_high": np.inf}  # fmt: skip
 EXCHANGE = {
@@ -80,6 +81,23 @@ def test_a_size_that_was_not_fitted_is_a_check():
     )
     beyond = {**held, "held_fit": np.nan, "held_low": np.nan, "held_high": np.nan}
     assert curve_sentence(beyond, PLATEAU).endswith("not in the fit, has 0.63; the curve is not read so far.")
+
+
+@pytest.mark.parametrize(
+    "first, last, gain, said",
+    [
+        (0.144, 0.0305, 0.2, " Chance itself, the random control, falls from 0.144 to 0.0305."),
+        (0.03, 0.1, -0.2, " Chance itself, the random control, rises from 0.03 to 0.1."),
+        (0.12, 0.08, 0.0, " Chance itself, the random control, falls from 0.12 to 0.08."),
+        (0.1, 0.08, 0.0, ""),  # less than 5 % of the distance from chance
+        (0.12, 0.08, 0.5, ""),  # less than a tenth of what the curve does
+        (np.nan, 0.08, 0.2, ""),
+    ],
+)
+def test_what_chance_does_is_said_where_it_matters(first, last, gain, said):
+    curve = {**CURVE, "gain": gain, "chance_smallest": first, "chance_largest": last}
+    plain = curve_sentence({**CURVE, "gain": gain}, PLATEAU)
+    assert curve_sentence(curve, PLATEAU) == plain + said
 
 
 def test_sentences_about_paired_cells():

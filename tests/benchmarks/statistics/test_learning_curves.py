@@ -346,6 +346,22 @@ def test_a_target_is_a_distance(make):
     assert row["lower"] and row["trend"] == "improves" and row["gain"] < 0
 
 
+def test_chance_at_both_ends_of_a_curve(make):
+    models = curve_scores(make, power, 0.001)
+    chance = curve_scores(make, lambda n: 40 / n, 0.0).assign(model="random", variant="random")
+    table, _ = learning_curves(pd.concat([models, chance], ignore_index=True), None, make.metrics)
+    row = table[table["axis"] == "cells"].iloc[0]
+    assert row["chance_smallest"] == pytest.approx(40 / row["smallest"])
+    assert row["chance_largest"] == pytest.approx(40 / row["largest"])
+    assert row["value_largest"] == pytest.approx(power(row["largest"]), abs=0.01)
+    alone, _ = learning_curves(models, None, make.metrics)
+    assert alone[["chance_smallest", "chance_largest"]].isna().all(axis=None)
+    mixing = models.assign(metric="asw_batch")
+    noise = chance.assign(metric="asw_batch")
+    passed, _ = learning_curves(pd.concat([mixing, noise], ignore_index=True), None, make.metrics)
+    assert passed["chance_largest"].isna().all()
+
+
 def test_the_yardstick_is_the_distance_from_chance(make):
     models = curve_scores(make, power, 0.001)
     chance = curve_scores(make, lambda n: 0.5 + 0 * n, 0.0).assign(model="random", variant="random")
